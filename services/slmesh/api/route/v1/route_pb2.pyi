@@ -1,0 +1,201 @@
+import datetime
+
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
+from slmesh.api.signal.v1 import signal_pb2 as _signal_pb2
+from slmesh.api.types.v1 import provenance_pb2 as _provenance_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Path(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PATH_UNSPECIFIED: _ClassVar[Path]
+    PATH_SMALL: _ClassVar[Path]
+    PATH_ESCALATED: _ClassVar[Path]
+    PATH_REFUSED: _ClassVar[Path]
+    PATH_FALLBACK: _ClassVar[Path]
+
+class AnswerSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ANSWER_SOURCE_UNSPECIFIED: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_TEMPLATE: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_PASSAGE: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_REASONER: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_SIGNALS: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_FALLBACK: _ClassVar[AnswerSource]
+
+class StepState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STEP_STATE_UNSPECIFIED: _ClassVar[StepState]
+    STEP_STATE_SUCCEEDED: _ClassVar[StepState]
+    STEP_STATE_FAILED: _ClassVar[StepState]
+    STEP_STATE_TIMED_OUT: _ClassVar[StepState]
+    STEP_STATE_SKIPPED: _ClassVar[StepState]
+PATH_UNSPECIFIED: Path
+PATH_SMALL: Path
+PATH_ESCALATED: Path
+PATH_REFUSED: Path
+PATH_FALLBACK: Path
+ANSWER_SOURCE_UNSPECIFIED: AnswerSource
+ANSWER_SOURCE_TEMPLATE: AnswerSource
+ANSWER_SOURCE_PASSAGE: AnswerSource
+ANSWER_SOURCE_REASONER: AnswerSource
+ANSWER_SOURCE_SIGNALS: AnswerSource
+ANSWER_SOURCE_FALLBACK: AnswerSource
+STEP_STATE_UNSPECIFIED: StepState
+STEP_STATE_SUCCEEDED: StepState
+STEP_STATE_FAILED: StepState
+STEP_STATE_TIMED_OUT: StepState
+STEP_STATE_SKIPPED: StepState
+
+class Decision(_message.Message):
+    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency")
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
+    FLOW_REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    DEGRADATIONS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    ALL_LLM_COST_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    request_id: str
+    flow: str
+    flow_revision: str
+    create_time: _timestamp_pb2.Timestamp
+    path: Path
+    reasons: _containers.RepeatedCompositeFieldContainer[PathReason]
+    answer: Answer
+    degradations: _containers.RepeatedCompositeFieldContainer[Degradation]
+    steps: _containers.RepeatedCompositeFieldContainer[Step]
+    cost: Cost
+    all_llm_cost: Cost
+    latency: _duration_pb2.Duration
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class RouteRequest(_message.Message):
+    __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    LOCALE_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    flow: str
+    text: str
+    documents: _containers.RepeatedScalarFieldContainer[str]
+    locale: str
+    time_zone: str
+    default_currency: str
+    reference_time: _timestamp_pb2.Timestamp
+    def __init__(self, request_id: _Optional[str] = ..., flow: _Optional[str] = ..., text: _Optional[str] = ..., documents: _Optional[_Iterable[str]] = ..., locale: _Optional[str] = ..., time_zone: _Optional[str] = ..., default_currency: _Optional[str] = ..., reference_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RouteResponse(_message.Message):
+    __slots__ = ("decision",)
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    decision: Decision
+    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("decision_id",)
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    def __init__(self, decision_id: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("decision", "conditions")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    decision: Decision
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
+    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
+
+class PathReason(_message.Message):
+    __slots__ = ("code", "step", "description")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    step: str
+    description: str
+    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("source", "text", "provenance")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    source: AnswerSource
+    text: str
+    provenance: _provenance_pb2.Provenance
+    def __init__(self, source: _Optional[_Union[AnswerSource, str]] = ..., text: _Optional[str] = ..., provenance: _Optional[_Union[_provenance_pb2.Provenance, _Mapping]] = ...) -> None: ...
+
+class Degradation(_message.Message):
+    __slots__ = ("step", "code", "description")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    code: str
+    description: str
+    def __init__(self, step: _Optional[str] = ..., code: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class Step(_message.Message):
+    __slots__ = ("name", "service", "state", "start_offset", "latency", "signal", "error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    service: str
+    state: StepState
+    start_offset: _duration_pb2.Duration
+    latency: _duration_pb2.Duration
+    signal: _signal_pb2.Signal
+    error: _status_pb2.Status
+    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[StepState, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., signal: _Optional[_Union[_signal_pb2.Signal, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class Cost(_message.Message):
+    __slots__ = ("prompt_tokens", "output_tokens", "usd_micros")
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    prompt_tokens: int
+    output_tokens: int
+    usd_micros: int
+    def __init__(self, prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd_micros: _Optional[int] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ("code", "step", "quantity", "value", "threshold", "held")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    step: str
+    quantity: str
+    value: float
+    threshold: float
+    held: bool
+    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ...) -> None: ...
