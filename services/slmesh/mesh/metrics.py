@@ -1,0 +1,108 @@
+"""The metrics of one process, in Prometheus' format, and the port they are read from.
+
+One registry per process object, never the global one: tests and the in-process mode run several
+services side by side. Names are listed here once; ``infra`` has the alerts over them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+__all__ = ["Metrics", "MetricsServer"]
+
+_SECONDS = (
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """Every metric of the mesh.
+
+    Args:
+        registry: Where they are registered; a new one when None.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.requests = Counter(
+            "slmesh_requests",
+            "Finished RPCs by canonical code.",
+            ("service", "method", "code"),
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "slmesh_request_seconds",
+            "Time in the boundary of one RPC.",
+            ("service", "method"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_items = Histogram(
+            "slmesh_batch_items",
+            "Items of one computed batch.",
+            ("service",),
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "slmesh_in_flight", "RPCs being worked on.", ("service",), registry=self.registry
+        )
+        self.queue_items = Gauge(
+            "slmesh_queue_items", "Items waiting.", ("service",), registry=self.registry
+        )
+        self.queue_limit = Gauge(
+            "slmesh_queue_limit", "Items that may wait.", ("service",), registry=self.registry
+        )
+        self.ready = Gauge(
+            "slmesh_ready", "1 when the service is ready.", ("service",), registry=self.registry
+        )
+        self.info = Gauge(
+            "slmesh_service_info",
+            "1; the labels say what is served.",
+            ("service", "contract", "model", "version", "digest"),
+            registry=self.registry,
+        )
+        self.decisions = Counter(
+            "slmesh_decisions",
+            "Decisions of the router.",
+            ("flow", "path", "degraded"),
+            registry=self.registry,
+        )
+        self.reasoner_tokens = Counter(
+            "slmesh_reasoner_tokens",
+            "Tokens of the reasoner that decisions took.",
+            ("flow", "kind"),
+            registry=self.registry,
+        )
+        self.cost_usd_micros = Counter(
+            "slmesh_cost_usd_micros",
+            "Price of decisions, and what the reasoner alone would have cost, in millionths of a"
+            " US dollar.",
+            ("flow", "kind"),
+            registry=self.registry,
+        )
+
+
+@dataclass(frozen=True)
+class MetricsServer:
+    """A running metrics port."""
+
+    port: int
+    _server: object
+    _thread: object
+
+    @classmethod
+    def start(cls, metrics: Metrics, host: str, port: int = 0) -> MetricsServer:
+        """Serve ``/metrics`` from a daemon thread; port 0 picks a free one."""
+        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
+        return cls(server.server_port, server, thread)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()  # type: ignore[attr-defined]
+        self._server.server_close()  # type: ignore[attr-defined]
+        self._thread.join()  # type: ignore[attr-defined]
