@@ -1,0 +1,62 @@
+"""What a recogniser finds, and what it has to know about the writer to find it.
+
+This module knows no kind and no pattern: it holds the two records that every recogniser shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in the smallest unit of its currency: 1250 and "GBP" for 12.50 pounds."""
+
+    currency: str
+    minor_units: int
+
+
+Value = str | int | float | Money | None
+"""What a match stands for; None when the text was recognised and its value could not be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One thing found in a text.
+
+    `start` and `end` are half-open offsets in Unicode code points (Python's index), so
+    `searched_text[start:end] == text` always holds.
+    """
+
+    kind: str
+    start: int
+    end: int
+    text: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known about the writer of a text.
+
+    `locale` is a BCP 47 tag (order of day and month, decimal mark, telephone region).
+    `time_zone` is an IANA name. `default_currency` is an ISO 4217 code for amounts that name no
+    currency, or empty: then such an amount is a number, not money. `reference_time` is when the
+    text was written, with an offset; only the kinds that count from it need it.
+    """
+
+    locale: str = "en-GB"
+    time_zone: str = "UTC"
+    default_currency: str = ""
+    reference_time: datetime | None = None
+
+
+Recogniser = Callable[[str, Context], Iterable[Match]]
+"""Finds every match of its kinds in one text, in any order, overlaps among them allowed."""
+
+
+def match_at(kind: str, text: str, start: int, end: int, value: Value) -> Match:
+    """Return the match of text[start:end]."""
+    return Match(kind, start, end, text[start:end], value)

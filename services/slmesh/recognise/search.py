@@ -1,0 +1,80 @@
+"""Runs recognisers over one text and settles which of their overlapping matches stand.
+
+Knows the table of kinds and their strength; knows nothing of how a kind is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from slmesh.recognise import account, contact, reference
+from slmesh.recognise.match import Context, Match, Recogniser
+
+_TABLE: tuple[tuple[Recogniser, dict[str, int]], ...] = (
+    (contact.emails, {"email": 0}),
+    (contact.urls, {"url": 0}),
+    (contact.ip_addresses, {"ip_address": 0}),
+    (account.ibans, {"iban": 0}),
+    (account.cards, {"card": 0}),
+    (account.ssns, {"ssn": 0}),
+    (account.sort_codes, {"sort_code": 1}),
+    (account.account_numbers, {"account_number": 1}),
+    (reference.order_numbers, {"order_number": 1}),
+    (contact.phones, {"phone": 1}),
+)
+"""Each recogniser with the strength of its kinds: of two overlapping matches the one with the lower
+number stands (0: proven by check digits or syntax), then the longer, then the earlier."""
+
+_STRENGTH = {kind: strength for _, kinds in _TABLE for kind, strength in kinds.items()}
+
+KINDS = frozenset(_STRENGTH)
+"""Every kind that can be asked for."""
+
+PERSONAL_KINDS = frozenset(
+    {"email", "phone", "url", "ip_address", "iban", "card", "ssn", "sort_code", "account_number"}
+)
+"""The kinds that can tell who somebody is."""
+
+
+def recognise(text: str, kinds: Collection[str], context: Context) -> list[Match]:
+    """Return what stands in the text, without overlaps, in order of start.
+
+    Kinds compete only with the kinds asked for: "4111 1111 1111 1111" asked for `phone` alone is
+    not settled against `card`.
+
+    Args:
+        text: any length; the time taken is linear in it.
+        kinds: what to look for, out of `KINDS`.
+        context: what is known about the writer.
+
+    Raises:
+        ValueError: a kind or the locale is unknown, or a kind counts from the reference time and
+            the context has none.
+    """
+    wanted = frozenset(kinds)
+    unknown = wanted - KINDS
+    if unknown:
+        raise ValueError(f"unknown kinds {sorted(unknown)}; the kinds are {sorted(KINDS)}")
+    found: list[Match] = []
+    for recogniser, offered in _TABLE:
+        if not wanted.isdisjoint(offered):
+            found.extend(match for match in recogniser(text, context) if match.kind in wanted)
+    return without_overlaps(found)
+
+
+def without_overlaps(matches: Iterable[Match]) -> list[Match]:
+    """Return the matches that stand, in order of start: stronger, then longer, then earlier."""
+    ranked = sorted(
+        matches,
+        key=lambda match: (_STRENGTH[match.kind], match.start - match.end, match.start, match.kind),
+    )
+    # Matches are kept when none of their code points is taken; a set of taken offsets is linear
+    # in the length of the text, a comparison of all pairs is not.
+    taken: set[int] = set()
+    kept = []
+    for match in ranked:
+        offsets = range(match.start, match.end)
+        if taken.isdisjoint(offsets):
+            taken.update(offsets)
+            kept.append(match)
+    return sorted(kept, key=lambda match: match.start)
