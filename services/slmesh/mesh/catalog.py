@@ -1,0 +1,171 @@
+"""Finds services and bundles: in the package, in the service path, and through entry points.
+
+A service is found by its manifest, never by a list to edit. Nearer to the user wins: a service of
+the service path stands above one of an entry point, and that above the package's own of the same
+name. An entry point of the group ``slmesh.services`` names a package (or module) whose folder holds
+service folders, and bundles in it or in its folder ``models``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from slmesh.mesh.bundle import Bundle, find_bundle, load_bundle
+from slmesh.mesh.errors import FailedPrecondition, NotFound
+from slmesh.mesh.manifest import Manifest, load_manifest
+from slmesh.mesh.naming import suggestion
+from slmesh.mesh.service import Resources
+from slmesh.mesh.settings import Settings
+
+__all__ = ["bundle_folders", "discover", "find_manifest", "open_service", "required_bundle"]
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_GROUP = "slmesh.services"
+_MANIFEST = "service.yaml"
+
+
+def discover(settings: Settings) -> dict[str, Manifest]:
+    """Return every service by name.
+
+    Raises:
+        FailedPrecondition: A manifest is wrong, or one folder has two services of one name.
+    """
+    found: dict[str, Manifest] = {}
+    for folder in _service_folders(settings):
+        here: dict[str, Manifest] = {}
+        for path in sorted(folder.glob(f"*/{_MANIFEST}")):
+            manifest = load_manifest(path)
+            if manifest.name in here:
+                raise FailedPrecondition(
+                    f"{path}: {here[manifest.name].folder} has a service '{manifest.name}' too",
+                    reason="DUPLICATE_SERVICE",
+                )
+            here[manifest.name] = manifest
+        found = here | found
+    overrides = settings.reasoner_options()
+    for name, manifest in found.items():
+        if manifest.contract == "reason" and overrides:
+            found[name] = replace(manifest, options={**manifest.options, **overrides})
+    return dict(sorted(found.items()))
+
+
+def find_manifest(name: str, settings: Settings) -> Manifest:
+    """Return the manifest of one service.
+
+    Raises:
+        NotFound: There is none; the nearest name is suggested.
+    """
+    services = discover(settings)
+    if name not in services:
+        raise NotFound(
+            f"no service '{name}'{suggestion(name, services)}", reason="SERVICE_NOT_FOUND"
+        )
+    return services[name]
+
+
+def bundle_folders(settings: Settings) -> list[Path]:
+    """Return the folders that may hold bundles, in order of precedence."""
+    folders = list(settings.service_path)
+    for folder in _entry_point_folders():
+        folders += [folder, folder / "models"]
+    # a wheel carries the bundles in the package; a checkout has them at its top
+    folders += [_PACKAGE / "bundles", _PACKAGE.parent.parent / "models"]
+    return [folder.resolve() for folder in folders if folder.is_dir()]
+
+
+def required_bundle(manifest: Manifest, settings: Settings) -> Bundle | None:
+    """Return the verified bundle a manifest names, or None when it names none.
+
+    Raises:
+        NotFound: There is no such bundle.
+        FailedPrecondition: The bundle was changed, or made for another contract.
+    """
+    if not manifest.model:
+        return None
+    bundle = load_bundle(find_bundle(manifest.model, bundle_folders(settings)))
+    wanted = f"{manifest.contract}/v1"
+    if bundle.contract != wanted:
+        raise FailedPrecondition(
+            f"bundle '{bundle.name}' {bundle.version} is made for the contract {bundle.contract},"
+            f" service '{manifest.name}' speaks {wanted}",
+            reason="CONTRACT_MISMATCH",
+        )
+    return bundle
+
+
+def open_service(manifest: Manifest, settings: Settings) -> tuple[Any, Bundle | None]:
+    """Import a service's class, make it and load it.
+
+    Returns:
+        The loaded service and its bundle.
+
+    Raises:
+        MeshError: What the service needs is missing or wrong.
+    """
+    bundle = required_bundle(manifest, settings)
+    service = _import_class(manifest)()
+    service.load(Resources(manifest, bundle, settings.cache_dir, manifest.threads))
+    return service, bundle
+
+
+def _service_folders(settings: Settings) -> list[Path]:
+    folders = [*settings.service_path, *_entry_point_folders(), _PACKAGE / "slm", _PACKAGE]
+    unique = dict.fromkeys(folder.resolve() for folder in folders if folder.is_dir())
+    return list(unique)
+
+
+def _entry_point_folders() -> list[Path]:
+    folders = []
+    for entry_point in entry_points(group=_GROUP):
+        spec = importlib.util.find_spec(entry_point.module)
+        if spec is None:
+            raise FailedPrecondition(
+                f"entry point '{entry_point.name}' names the module '{entry_point.module}', which"
+                " is not there",
+                reason="ENTRY_POINT_BROKEN",
+            )
+        locations = spec.submodule_search_locations or [str(Path(spec.origin or "").parent)]
+        folders += [Path(location) for location in locations]
+    return folders
+
+
+def _import_class(manifest: Manifest) -> type:
+    path = manifest.folder / "service.py"
+    if not path.is_file():
+        raise FailedPrecondition(
+            f"service '{manifest.name}' has no service.py next to its manifest",
+            reason="INVALID_SERVICE",
+        )
+    module = _import_module(manifest, path)
+    found = getattr(module, manifest.class_name, None)
+    if not isinstance(found, type):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise FailedPrecondition(
+            f"service '{manifest.name}': service.py has no class '{manifest.class_name}'"
+            f"{suggestion(manifest.class_name, classes)}",
+            reason="INVALID_SERVICE",
+        )
+    return found
+
+
+def _import_module(manifest: Manifest, path: Path) -> ModuleType:
+    if path.is_relative_to(_PACKAGE):
+        parts = path.relative_to(_PACKAGE.parent).with_suffix("").parts
+        return importlib.import_module(".".join(parts))
+    name = f"slmesh_service_{manifest.name.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
