@@ -30,7 +30,9 @@ Answer = Callable[[Sequence[Any]], Sequence[Message | MeshError]]
 class _Item:
     __slots__ = ("deadline", "future", "request")
 
-    def __init__(self, request: Message, deadline: float | None, future: asyncio.Future[Message]):
+    def __init__(
+        self, request: Message, deadline: float | None, future: asyncio.Future[Message]
+    ) -> None:
         self.request = request
         self.deadline = deadline
         self.future = future
@@ -212,9 +214,7 @@ def _as_internal(error: Exception) -> MeshError:
     if isinstance(error, MeshError):
         return error
     internal = Internal.with_id()
-    _log.error(
-        "answer failed", exc_info=error, extra={"error_id": internal.metadata["errorId"]}
-    )
+    _log.error("answer failed", exc_info=error, extra={"error_id": internal.metadata["errorId"]})
     return internal
 
 

@@ -167,5 +167,3 @@ def _import_module(manifest: Manifest, path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-

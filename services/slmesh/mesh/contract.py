@@ -65,7 +65,8 @@ class Contract:
         """Return one result of a batch response: the response, or the status of an error."""
         assert self.batch is not None
         field = self.batch.response_type.DESCRIPTOR.fields_by_name["results"]
-        result = message_factory.GetMessageClass(field.message_type)()
+        result_type: Any = field.message_type
+        result = message_factory.GetMessageClass(result_type)()
         getattr(result, "response" if error is None else "error").CopyFrom(
             response if error is None else error
         )

@@ -149,7 +149,7 @@ class ServiceHost:
                 response.results.append(self.contract.batch_result(answer))
         return response  # type: ignore[no-any-return]
 
-    async def _stream(self, request: Message, context: RequestContext) -> AsyncIterator[Message]:
+    async def _stream(self, request: Message, _: RequestContext) -> AsyncIterator[Message]:
         self._check(request)
         events = self._service.stream(request)
         try:

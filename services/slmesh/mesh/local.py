@@ -98,9 +98,7 @@ class InProcessTransport:
         await asyncio.gather(*(host.close() for host in hosts if isinstance(host, ServiceHost)))
 
     async def _open(self, service: str) -> ServiceHost:
-        host = ServiceHost(
-            self._services[service], self._settings, self.metrics, self._instruments
-        )
+        host = ServiceHost(self._services[service], self._settings, self.metrics, self._instruments)
         await host.start()
         return host
 

@@ -128,10 +128,11 @@ def _text_check(field: FieldDescriptor) -> _Check:
 
 def _enum_check(field: FieldDescriptor) -> _Check:
     name, required, repeated = field.name, _required(field), field.is_repeated
-    known = frozenset(field.enum_type.values_by_number)
-    valid = ", ".join(value.name for value in field.enum_type.values if value.number)
+    values = field.enum_type.values if field.enum_type else ()
+    known = frozenset(value.number for value in values)
+    valid = ", ".join(value.name for value in values if value.number)
 
-    def check(message: Any, prefix: str, limits: Limits) -> None:
+    def check(message: Any, prefix: str, _: Limits) -> None:
         value = getattr(message, name)
         for index, number in enumerate(value if repeated else [value]):
             path = f"{prefix}{name}[{index}]" if repeated else prefix + name
@@ -152,6 +153,8 @@ def _enum_check(field: FieldDescriptor) -> _Check:
 def _message_checks(field: FieldDescriptor, items: bool) -> list[_Check]:
     name, required, repeated = field.name, _required(field), field.is_repeated
     descend = items or name != "requests"
+    inner_type = field.message_type
+    assert inner_type is not None
     checks: list[_Check] = []
 
     def check_count(message: Any, prefix: str, limits: Limits) -> None:
@@ -166,13 +169,13 @@ def _message_checks(field: FieldDescriptor, items: bool) -> list[_Check]:
                 metadata={"limit": str(limits.items)},
             )
 
-    def check_presence(message: Any, prefix: str, limits: Limits) -> None:
+    def check_presence(message: Any, prefix: str, _: Limits) -> None:
         if not message.HasField(name):
             raise _missing(prefix + name)
 
     def check_inside(message: Any, prefix: str, limits: Limits) -> None:
         # looked up late: a message type may contain itself
-        inner = _checks(field.message_type, items)
+        inner = _checks(inner_type, items)
         if not inner:
             return
         if repeated:
@@ -185,6 +188,6 @@ def _message_checks(field: FieldDescriptor, items: bool) -> list[_Check]:
 
     if required:
         checks.append(check_count if repeated else check_presence)
-    if descend and not field.message_type.full_name.startswith("google."):
+    if descend and not inner_type.full_name.startswith("google."):
         checks.append(check_inside)
     return checks
