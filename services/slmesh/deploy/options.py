@@ -1,0 +1,74 @@
+"""What a person decides about a deployment; everything else follows from the service manifests."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from slmesh.mesh.errors import InvalidArgument
+
+__all__ = ["DeployOptions"]
+
+_ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployOptions:
+    """The options of `slmesh deploy render`.
+
+    Attributes:
+        image: The image of all pods, with its tag or digest. It holds the package, the weights and
+            the compiled models, so pods start without a network.
+        namespace: The namespace of all objects.
+        router_replicas: Pods of the router, >= 1. Two by default: a node may go away at any time.
+        tls_secret: A `kubernetes.io/tls` secret with the router's certificate; plain text if empty.
+        consul_address: `host:port` of a Consul agent; the cluster's own DNS finds the models if
+            empty.
+        consul_secret: A secret whose key `token` holds the ACL token for Consul; none if empty.
+        region: The region of this cluster, as discovery compares it.
+        zone: The zone of this cluster.
+        reasoner_base_url: Base URL of an OpenAI-compatible server that reasons instead of the
+            embedded engine.
+        reasoner_model: The model to ask that server for.
+        reasoner_secret: A secret whose key `api-key` holds that server's API key; none if empty.
+        monitoring_namespace: The namespace whose pods may read metrics.
+    """
+
+    image: str
+    namespace: str = "slmesh"
+    router_replicas: int = 2
+    tls_secret: str = ""
+    consul_address: str = ""
+    consul_secret: str = ""
+    region: str = "local"
+    zone: str = "local"
+    reasoner_base_url: str = ""
+    reasoner_model: str = ""
+    reasoner_secret: str = ""
+    monitoring_namespace: str = "monitoring"
+
+    def __post_init__(self) -> None:
+        """Refuse what a cluster would refuse later, and say which option it is."""
+        if not self.image or self.image != self.image.strip():
+            raise InvalidArgument(f"image '{self.image}' is no image name", field="image")
+        if self.router_replicas < 1:
+            raise InvalidArgument(
+                f"router_replicas must be at least 1, is {self.router_replicas}",
+                field="router_replicas",
+            )
+        if self.consul_address and not _ADDRESS.fullmatch(self.consul_address):
+            raise InvalidArgument(
+                f"consul_address '{self.consul_address}' is not host:port", field="consul_address"
+            )
+        for name in ("namespace", "monitoring_namespace"):
+            if not _LABEL.fullmatch(getattr(self, name)):
+                raise InvalidArgument(
+                    f"{name} '{getattr(self, name)}' is no namespace: lower-case letters, digits "
+                    "and hyphens, at most 63",
+                    field=name,
+                )
+        for name in ("tls_secret", "consul_secret", "reasoner_secret"):
+            value = getattr(self, name)
+            if value and not _LABEL.fullmatch(value):
+                raise InvalidArgument(f"{name} '{value}' is no name of a secret", field=name)

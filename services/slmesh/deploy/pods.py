@@ -1,0 +1,91 @@
+"""What every pod of a deployment shares: rights, folders, environment and digests.
+
+It does not know what runs in a pod.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from slmesh.deploy.names import SETTINGS, Object
+
+__all__ = [
+    "CACHE_DIR",
+    "STATE_DIR",
+    "USER_ID",
+    "container_security",
+    "digest",
+    "environment",
+    "pod_security",
+    "scratch_mounts",
+    "scratch_volumes",
+    "secret_variable",
+    "settings_source",
+]
+
+USER_ID = 10001
+"""The user the image was built for; see infra/images/Dockerfile."""
+CACHE_DIR = "/opt/slmesh/cache"
+"""Where the image holds fetched weights and compiled models."""
+STATE_DIR = "/var/lib/slmesh"
+"""A folder of the pod, gone with it."""
+
+_SCRATCH_MIB = 1024
+_SCRATCH = {"tmp": "/tmp", "state": STATE_DIR}  # folders of the pod alone
+
+
+def pod_security() -> Object:
+    """Return the security context of a pod: no root, and only system calls the runtime allows."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> Object:
+    """Return the security context of a container: no rights, and a file system it cannot change."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def scratch_volumes() -> list[Object]:
+    """Return the volumes a process may write to: Ray's session folder lies in one."""
+    limit = f"{_SCRATCH_MIB}Mi"
+    return [{"name": name, "emptyDir": {"sizeLimit": limit}} for name in _SCRATCH]
+
+
+def scratch_mounts() -> list[Object]:
+    """Return where those volumes lie in a container."""
+    return [{"name": name, "mountPath": path} for name, path in _SCRATCH.items()]
+
+
+def environment(values: Mapping[str, str]) -> list[Object]:
+    """Return variables in the form of a container."""
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def secret_variable(name: str, secret: str, key: str) -> list[Object]:
+    """Return one variable that a secret holds, or nothing when no secret is named."""
+    if not secret:
+        return []
+    return [{"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}]
+
+
+def settings_source(component: str) -> list[Object]:
+    """Return the reference to the settings of a component."""
+    return [{"configMapRef": {"name": f"{SETTINGS}-{component}"}}]
+
+
+def digest(value: Any) -> str:
+    """Return a short digest of plain data; an annotation with it restarts pods when it changes."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
