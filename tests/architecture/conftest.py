@@ -1,7 +1,7 @@
 """The source tree, read once for all rules."""
 
 import pytest
-from source_tree import REPOSITORY, SOURCES, SourceModule
+from tests.architecture.source_tree import REPOSITORY, SOURCES, SourceModule
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from source_tree import REPOSITORY, SourceModule
+from tests.architecture.source_tree import REPOSITORY, SourceModule
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_tree import SOURCES, SourceModule, is_within
+from tests.architecture.source_tree import SOURCES, SourceModule, is_within
 
 WATCHER = Path(__file__).with_name("import_watcher.py")
 HEAVY = ("torch", "transformers", "ray", "sklearn")

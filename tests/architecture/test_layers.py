@@ -1,6 +1,6 @@
 """Who may import whom: the runtime knows no service, and services meet only through the wire."""
 
-from source_tree import SourceModule, is_within
+from tests.architecture.source_tree import SourceModule, is_within
 
 SHARED = ("slmesh.api", "slmesh.mesh")
 PARTS = ("slmesh.tiers", "slmesh.recognise", "slmesh.weights", "slmesh.discovery")

@@ -15,7 +15,7 @@ from slmesh.mesh.manifest import Manifest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED_CRD = REPOSITORY.parent / "shared/data/kuberay_crd/ray.io_rayservices.yaml"
-OLDEST, NEWEST = "1.31.0", "1.37.0"
+OLDEST, NEWEST = "1.31.0", kubernetes_validate.latest_version()
 PLAIN = DeployOptions(image="slmesh:test")
 FULL = DeployOptions(
     image="slmesh@sha256:" + "0" * 64,

@@ -91,7 +91,7 @@ def _disruption_budget(component: str, more: Mapping[str, str], options: DeployO
 class _Dumper(yaml.SafeDumper):
     """Writes texts of several lines as such, and no aliases, which people find hard to read."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 -- the signature of PyYAML
         """Write repeated parts out."""
         return True
 
