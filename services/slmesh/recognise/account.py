@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from slmesh.recognise.match import Context, Match, match_at
+from slmesh.recognise.match import Match, match_at
+from slmesh.recognise.reading import Reading
 
 # Source: SWIFT IBAN registry, release 99; the length of an IBAN by country.
 _IBAN_LENGTHS = {
@@ -62,9 +63,9 @@ _ACCOUNT = re.compile(
 _AFTER_SORT_CODE = re.compile(r"[ ,;/]{0,3}(?:and\s)?([0-9]{8})(?![\w-])")
 
 
-def ibans(text: str, context: Context) -> Iterator[Match]:
+def ibans(reading: Reading) -> Iterator[Match]:
     """Find IBANs, grouped or not, whose length and check digits are right."""
-    del context
+    text = reading.text
     for found in _IBAN_START.finditer(text):
         length = _IBAN_LENGTHS.get(text[found.start() : found.start() + 2].upper())
         if length is None:
@@ -97,9 +98,9 @@ def _mod_97(iban: str) -> int:
     return int("".join(str(int(character, 36)) for character in turned)) % 97
 
 
-def cards(text: str, context: Context) -> Iterator[Match]:
+def cards(reading: Reading) -> Iterator[Match]:
     """Find payment card numbers of a known issuer range whose Luhn digit is right."""
-    del context
+    text = reading.text
     for found in _DIGIT_RUN.finditer(text):
         if found.end() - found.start() >= _CARD_LENGTHS[-1]:
             yield from _cards_in_run(text, *found.span())
@@ -159,9 +160,9 @@ def passes_luhn(digits: str) -> bool:
     return total % 10 == 0
 
 
-def ssns(text: str, context: Context) -> Iterator[Match]:
+def ssns(reading: Reading) -> Iterator[Match]:
     """Find US social security numbers; the value is "123-45-6789"."""
-    del context
+    text = reading.text
     for found in _SSN.finditer(text):
         yield match_at("ssn", text, *found.span(), found.group().replace(" ", "-"))
     for found in _SSN_SPOKEN.finditer(text):
@@ -170,12 +171,12 @@ def ssns(text: str, context: Context) -> Iterator[Match]:
         yield match_at("ssn", text, *found.span(1), value)
 
 
-def sort_codes(text: str, context: Context) -> Iterator[Match]:
+def sort_codes(reading: Reading) -> Iterator[Match]:
     """Find UK sort codes; the value is "12-34-56".
 
     Three pairs of digits that could be a day, a month and a year count only after "sort code".
     """
-    del context
+    text = reading.text
     for found in _SORT_CODE.finditer(text):
         value = found.group().replace(" ", "-")
         announced = _SORT_CODE_CUE.search(text[max(0, found.start() - 40) : found.start()])
@@ -194,13 +195,14 @@ def _could_be_date(value: str) -> bool:
     return day_month or (1 <= second <= 12 and 1 <= third <= 31)
 
 
-def account_numbers(text: str, context: Context) -> Iterator[Match]:
+def account_numbers(reading: Reading) -> Iterator[Match]:
     """Find bank account numbers: 6 to 17 digits after "account" or 8 after a sort code."""
+    text = reading.text
     for found in _ACCOUNT.finditer(text):
         value = re.sub(r"[ -]", "", found.group(1))
         if 6 <= len(value) <= 17 and not _SORT_CODE.fullmatch(found.group(1)):
             yield match_at("account_number", text, *found.span(1), value)
-    for code in sort_codes(text, context):
+    for code in sort_codes(reading):
         found_after = _AFTER_SORT_CODE.match(text, code.end)
         if found_after:
             yield match_at("account_number", text, *found_after.span(1), found_after.group(1))

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import phonenumbers
 
-from slmesh.recognise.locales import writing
-from slmesh.recognise.match import Context, Match, match_at
+from slmesh.recognise.match import Match, match_at
+from slmesh.recognise.reading import Reading
 
 _EMAIL = re.compile(
     r"(?<![\w.!#$%&'*+/=?^`{|}~-])"
@@ -62,9 +62,9 @@ _CUE_WINDOW = 40
 """How many code points before a number are read for a word such as "phone"."""
 
 
-def emails(text: str, context: Context) -> Iterator[Match]:
+def emails(reading: Reading) -> Iterator[Match]:
     """Find e-mail addresses; the value has its domain in lower case."""
-    del context
+    text = reading.text
     if "@" not in text:
         return
     for found in _EMAIL.finditer(text):
@@ -76,12 +76,12 @@ def emails(text: str, context: Context) -> Iterator[Match]:
             yield match_at("email", text, start, end, f"{local}@{domain.lower()}")
 
 
-def urls(text: str, context: Context) -> Iterator[Match]:
+def urls(reading: Reading) -> Iterator[Match]:
     """Find URLs, with a scheme or without ("example.com/a").
 
     The value has its scheme and host in lower case; a scheme that is not written is not added.
     """
-    del context
+    text = reading.text
     if "." not in text and "://" not in text:
         return
     for found in _URL.finditer(text):
@@ -110,9 +110,9 @@ def _lower_host(url: str) -> str:
     return urlunsplit(parts._replace(netloc=login + at + host.lower()))
 
 
-def ip_addresses(text: str, context: Context) -> Iterator[Match]:
+def ip_addresses(reading: Reading) -> Iterator[Match]:
     """Find IPv4 and IPv6 addresses; the value is the shortest form."""
-    del context
+    text = reading.text
     if "." in text:
         for found in _IPV4.finditer(text):
             yield from _address(text, *found.span())
@@ -133,7 +133,7 @@ def _address(text: str, start: int, end: int) -> Iterator[Match]:
     yield match_at("ip_address", text, start, end, str(address))
 
 
-def phones(text: str, context: Context) -> Iterator[Match]:
+def phones(reading: Reading) -> Iterator[Match]:
     """Find telephone numbers; the value is E.164.
 
     A number counts when it is valid in the region of the locale, has the North American grouping,
@@ -141,7 +141,8 @@ def phones(text: str, context: Context) -> Iterator[Match]:
     such as 07700 900123, are of this kind). Anything else of 7 to 15 digits counts only after a
     word such as "phone" or "call me on"; it has no value when no region makes it possible.
     """
-    region = writing(context.locale).region
+    text = reading.text
+    region = reading.writing.region
     for found in _PHONE.finditer(text):
         start, end = found.span()
         raw = text[start:end]

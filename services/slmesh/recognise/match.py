@@ -5,7 +5,6 @@ This module knows no kind and no pattern: it holds the two records that every re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,10 +50,6 @@ class Context:
     time_zone: str = "UTC"
     default_currency: str = ""
     reference_time: datetime | None = None
-
-
-Recogniser = Callable[[str, Context], Iterable[Match]]
-"""Finds every match of its kinds in one text, in any order, overlaps among them allowed."""
 
 
 def match_at(kind: str, text: str, start: int, end: int, value: Value) -> Match:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from slmesh.recognise.match import Context, Match, match_at
+from slmesh.recognise.match import Match, match_at
+from slmesh.recognise.reading import Reading
 
 _NOUN = (
     r"order|booking|reservation|confirmation|reference|ref|tracking|ticket|case|claim|invoice"
@@ -26,9 +27,9 @@ _SHAPED = re.compile(r"(?<![\w-])(?P<code>[A-Z]{2,5}-?[0-9]{4,12}(?:-[0-9A-Z]{2,
 _HASHED = re.compile(r"(?<![\w&/])\#(?P<code>[0-9]{4,12})(?!\w)")
 
 
-def order_numbers(text: str, context: Context) -> Iterator[Match]:
+def order_numbers(reading: Reading) -> Iterator[Match]:
     """Find order, booking and reference numbers; the value is the code as written."""
-    del context
+    text = reading.text
     for found in _ANNOUNCED.finditer(text):
         code = found.group("code")
         labelled = bool(found.group("label") or found.group("hash"))

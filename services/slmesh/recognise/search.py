@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from slmesh.recognise import account, contact, reference
-from slmesh.recognise.match import Context, Match, Recogniser
+from slmesh.recognise import account, contact, money, moments, numbers, reference
+from slmesh.recognise.match import Context, Match
+from slmesh.recognise.reading import Reading, Recogniser
 
 _TABLE: tuple[tuple[Recogniser, dict[str, int]], ...] = (
     (contact.emails, {"email": 0}),
@@ -21,6 +22,12 @@ _TABLE: tuple[tuple[Recogniser, dict[str, int]], ...] = (
     (account.account_numbers, {"account_number": 1}),
     (reference.order_numbers, {"order_number": 1}),
     (contact.phones, {"phone": 1}),
+    (money.amounts, {"money": 2}),
+    (moments.moments, {"date": 2, "time": 2, "date_time": 2, "date_range": 2, "duration": 2}),
+    (numbers.percentages, {"percentage": 2}),
+    (numbers.people, {"people": 3}),
+    (numbers.ordinals, {"ordinal": 4}),
+    (numbers.numbers, {"number": 5}),
 )
 """Each recogniser with the strength of its kinds: of two overlapping matches the one with the lower
 number stands (0: proven by check digits or syntax), then the longer, then the earlier."""
@@ -55,10 +62,11 @@ def recognise(text: str, kinds: Collection[str], context: Context) -> list[Match
     unknown = wanted - KINDS
     if unknown:
         raise ValueError(f"unknown kinds {sorted(unknown)}; the kinds are {sorted(KINDS)}")
+    reading = Reading(text, context)
     found: list[Match] = []
     for recogniser, offered in _TABLE:
         if not wanted.isdisjoint(offered):
-            found.extend(match for match in recogniser(text, context) if match.kind in wanted)
+            found.extend(match for match in recogniser(reading) if match.kind in wanted)
     return without_overlaps(found)
 
 

@@ -1,0 +1,208 @@
+"""Reads times of day in a text: "17:30", "5 pm", "half past six", "10 05 in the morning".
+
+A time without "am" or "pm" and without a part of the day is read on the 24-hour clock as written:
+"at 7" is 07:00. Words are English; digits are read in any language. Knows nothing of dates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import time
+
+_HOURS = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+    "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
+}  # fmt: skip
+_MINUTES = {"five": 5, "ten": 10, "twenty": 20, "twenty-five": 25, "twenty five": 25, "half": 30}
+_HOUR = rf"(?:2[0-4]|1[0-9]|0?[0-9]|{'|'.join(_HOURS)})"
+_HALF_DAY = r"(?:[ap]\.m\.?|[ap]m|[ap](?![\w]))"
+_PART = (
+    r"(?:,?[ ](?:in[ ]the[ ]|at[ ]|this[ ])?(?:early[ ]|late[ ])?"
+    r"(?P<part>morning|afternoon|evening|night)\b)"
+)
+
+_CLOCK = re.compile(
+    rf"(?<![\w.,:/-])(?P<hour>2[0-4]|1[0-9]|0?[0-9])"
+    rf"(?:(?P<mark>[:.h])(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9]))?)?"
+    rf"(?:(?P<gap>[ ])(?P<spaced>[0-5][0-9]))?"
+    rf"[ ]?(?P<half>{_HALF_DAY})?(?![\w:]|[.,/-][0-9])",
+    re.IGNORECASE,
+)
+_WORDED = re.compile(
+    rf"\b(?P<hour>{'|'.join(_HOURS)})"
+    rf"(?:[ ](?P<spaced>thirty|fifteen|forty[ -]five|ten|twenty|oh[ ]five))?"
+    rf"[ ]?(?P<half>{_HALF_DAY})(?!\w)",
+    re.IGNORECASE,
+)
+_PAST = re.compile(
+    r"\b(?P<minute>half|(?:a[ ])?quarter|twenty[ -]five|five|ten|twenty|[1-5]?[0-9])"
+    r"(?:[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
+    rf"(?P<hour>{_HOUR})(?:[ ]?(?P<half>{_HALF_DAY})(?!\w))?(?![\w:]|[.,/-][0-9])",
+    re.IGNORECASE,
+)
+_OCLOCK = re.compile(
+    rf"(?<![\w.,:/-])(?P<hour>{_HOUR})[ ]?o['\u2019]?[ ]?clock\b(?:[ ](?P<half>{_HALF_DAY})(?!\w))?",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"\b(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)\b", re.IGNORECASE)
+_AT = re.compile(r"(?:\bat|@|\bat[ ](?:about|around)|\baround)[ ]?$", re.IGNORECASE)
+_AT_WORD = re.compile(
+    rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b(?![ ]?(?:o|[%]))", re.IGNORECASE
+)
+_CUE = re.compile(
+    r"(?:\b(?:at|by|from|to|till|until|before|after|around|about|for|between|and)|@|-)[ ]?$",
+    re.IGNORECASE,
+)
+_NOT_HOUR = re.compile(
+    r"[ ]?(?:%|\u00a3|\u20ac|\$|[a-z]{2,20}s\b|people|per\b|st\b|nd\b|rd\b|th\b|k\b|[A-Z]{3}\b|of\b"
+    r"|(?:more|other|different)\b)"
+)
+_ISH = re.compile(r"(?<![\w.,:/-])(?P<hour>1[0-2]|[1-9])[ -]?ish\b", re.IGNORECASE)
+_TRAILING_PART = re.compile(_PART, re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A time of day in a text.
+
+    `either` tells that the half of the day is not written, so that "tonight" next to it decides.
+    """
+
+    start: int
+    end: int
+    value: time
+    either: bool = False
+
+
+def clock_times(text: str) -> list[Clock]:
+    """Return the times of day in the text, in order, without overlaps."""
+    found = sorted(_candidates(text), key=lambda clock: (clock.start, -clock.end))
+    kept: list[Clock] = []
+    for clock in found:
+        if not kept or clock.start >= kept[-1].end:
+            kept.append(clock)
+        elif clock.end > kept[-1].end and clock.start == kept[-1].start:
+            kept[-1] = clock
+    return kept
+
+
+def _candidates(text: str) -> Iterator[Clock]:
+    for found in _PAST.finditer(text):
+        yield from _past(text, found)
+    for found in _CLOCK.finditer(text):
+        yield from _digits(text, found)
+    for found in _OCLOCK.finditer(text):
+        yield from _settled(text, found, _hour(found), 0)
+    for found in _WORDED.finditer(text):
+        yield from _settled(text, found, _hour(found), _spoken_minute(found.group("spaced")))
+    for found in _ISH.finditer(text):
+        yield from _settled(text, found, int(found.group("hour")), 0)
+    for found in _AT_WORD.finditer(text):
+        if not _NOT_HOUR.match(text, found.end()):
+            hour = _HOURS[found.group("hour").lower()]
+            yield from _on_clock(text, found.start("hour"), found.end(), hour, 0, None)
+    for found in _NAMED.finditer(text):
+        start = found.end() - len(found.group("name").split(" ")[-1])
+        hour = 0 if found.group("name").lower().endswith("midnight") else 12
+        yield Clock(start, found.end(), time(hour))
+
+
+def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
+    """Read "17:30", "5pm", "5 30 pm", "5.30 pm" and, after "at" alone, "5" and "17.30"."""
+    hour, mark = int(found.group("hour")), found.group("mark")
+    minute = int(found.group("minute") or found.group("spaced") or 0)
+    second = int(found.group("second") or 0)
+    half, end = found.group("half"), found.end()
+    if half and half.lower() in ("a", "p") and found.group("minute") is None:
+        half, end = None, found.start("half")
+    while end > found.start() and text[end - 1] == " ":
+        end -= 1
+    part = _TRAILING_PART.match(text, end)
+    before = text[max(0, found.start() - 12) : found.start()]
+    if mark and mark in ":hH":
+        pass
+    elif half or part:
+        pass
+    elif found.group("spaced") or mark:
+        if not _CUE.search(before):
+            return
+        if found.group("spaced") and not _AT.search(before):
+            return
+    elif not _AT.search(before) or _NOT_HOUR.match(text, end):
+        return
+    yield from _on_clock(text, found.start(), end, hour, minute, half, second=second)
+
+
+def _past(text: str, found: re.Match[str]) -> Iterator[Clock]:
+    """Read "half past six"; "25 to 7" only where it cannot be a range of numbers."""
+    word = re.sub(r"^a ", "", found.group("minute").lower())
+    minute = 15 if word == "quarter" else _MINUTES.get(word) or (int(word) if word.isdigit() else 0)
+    backwards = found.group("side").lower() in ("to", "til", "before")
+    part = _TRAILING_PART.match(text, found.end())
+    if backwards and word.isdigit():
+        before = text[max(0, found.start() - 10) : found.start()].lower()
+        ranged = re.search(r"\b(?:from|between)[ ]$", before)
+        if ranged or minute % 5 or not (found.group("half") or part or before.endswith("at ")):
+            return
+    if not 0 < minute < 60:
+        return
+    hour = _hour(found)
+    if backwards:
+        hour, minute = (hour - 1) % 24, 60 - minute
+        # "25 to 1 pm" is 12:35, not 24:35.
+        if hour == 0 and (found.group("half") or part):
+            hour = 12
+    yield from _settled(text, found, hour, minute)
+
+
+def _hour(found: re.Match[str]) -> int:
+    hour = found.group("hour").lower()
+    return _HOURS[hour] if hour in _HOURS else int(hour)
+
+
+def _spoken_minute(words: str | None) -> int:
+    spoken = {"thirty": 30, "fifteen": 15, "forty five": 45, "ten": 10, "twenty": 20, "oh five": 5}
+    return spoken[words.lower().replace("-", " ")] if words else 0
+
+
+def _settled(text: str, found: re.Match[str], hour: int, minute: int) -> Iterator[Clock]:
+    half = found.groupdict().get("half")
+    yield from _on_clock(text, found.start(), found.end(), hour, minute, half)
+
+
+def _on_clock(
+    text: str,
+    start: int,
+    end: int,
+    hour: int,
+    minute: int,
+    half: str | None,
+    *,
+    second: int = 0,
+) -> Iterator[Clock]:
+    """Yield the time, with the part of the day that follows it counted in."""
+    part = _TRAILING_PART.match(text, end)
+    if half:
+        afternoon = half[0] in "pP"
+        hour = hour % 12 + (12 if afternoon else 0) if hour <= 12 else hour
+    elif part:
+        hour = in_part(hour, part.group("part").lower())
+        end = part.end()
+    if hour == 24:
+        hour = 0
+    if hour < 24:
+        either = not half and not part and 0 < hour <= 12
+        yield Clock(start, end, time(hour, minute, second), either)
+
+
+def in_part(hour: int, part: str) -> int:
+    """Return the hour on the 24-hour clock: 9 at night is 21, 3 at night is 3, 12 at night is 0."""
+    if hour > 12:
+        return hour
+    if part == "night":
+        return 0 if hour == 12 else (hour if hour < 6 else hour + 12)
+    if part == "morning":
+        return 0 if hour == 12 else hour
+    return hour if hour == 12 else hour + 12

@@ -1,0 +1,134 @@
+"""Recognises lengths of time: "2 hours", "a day and a half", "1h30", "three weeks".
+
+A month counts 30 days and a year 365. Words are English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from slmesh.recognise.match import Match, match_at
+from slmesh.recognise.reading import Reading
+
+_DAY = 86_400
+UNIT_SECONDS = {
+    "second": 1, "minute": 60, "hour": 3600, "day": _DAY, "night": _DAY, "week": 7 * _DAY,
+    "fortnight": 14 * _DAY, "month": 30 * _DAY, "quarter": 91 * _DAY, "year": 365 * _DAY,
+    "decade": 3650 * _DAY,
+}  # fmt: skip
+_SHORT = {
+    "sec": "second", "secs": "second", "s": "second", "min": "minute", "mins": "minute",
+    "h": "hour", "hr": "hour", "hrs": "hour", "d": "day", "wk": "week", "wks": "week",
+    "mth": "month", "mths": "month", "yr": "year", "yrs": "year",
+}  # fmt: skip
+_UNIT = re.compile(
+    r"[ -]{0,2}(?P<unit>(?:business[ -]|working[ -]|calendar[ -])?"
+    rf"(?:{'|'.join(UNIT_SECONDS)})s?|{'|'.join(sorted(_SHORT, key=len, reverse=True))})(?![\w])",
+    re.IGNORECASE,
+)
+_WORDED = re.compile(
+    r"\b(?P<count>half[ ](?:an?[ ])?|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
+    r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
+    rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019][A-Za-rt-z])",
+    re.IGNORECASE,
+)
+_GLUED = re.compile(
+    r"(?<![\w.,:])(?P<hours>[0-9]{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>[0-5]?[0-9])(?:m|min|mins)?(?!\w)",
+    re.IGNORECASE,
+)
+_JOIN = re.compile(r"(?:,?[ ]and[ ]|,[ ]|[ ])")
+_HALF_MORE = re.compile(r"[ ]and[ ](?:an?[ ])?half\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A length of time in a text.
+
+    `count` of `unit` ("day"); `seconds` is None when the count cannot be told ("a few days"), and
+    then `count` is None too. A compound ("1 hour 30 minutes") has the unit of its first part and no
+    count.
+    """
+
+    start: int
+    end: int
+    count: Decimal | None
+    unit: str
+    seconds: int | None
+
+
+def lengths(reading: Reading) -> list[Length]:
+    """Return the lengths of time in the text, in order, compounds joined."""
+    found = sorted(_single(reading), key=lambda length: (length.start, -length.end))
+    joined: list[Length] = []
+    for length in found:
+        previous = joined[-1] if joined else None
+        if previous is not None and length.start < previous.end:
+            continue
+        if previous is not None and _continues(reading.text, previous, length):
+            seconds = (previous.seconds or 0) + (length.seconds or 0)
+            joined[-1] = Length(previous.start, length.end, None, previous.unit, seconds)
+        else:
+            joined.append(length)
+    return joined
+
+
+def _continues(text: str, first: Length, second: Length) -> bool:
+    if first.seconds is None or second.seconds is None:
+        return False
+    finer = UNIT_SECONDS[second.unit] < UNIT_SECONDS[first.unit]
+    return finer and _JOIN.fullmatch(text, first.end, second.start) is not None
+
+
+def _single(reading: Reading) -> Iterator[Length]:
+    text = reading.text
+    for quantity in reading.quantities:
+        unit = _UNIT.match(text, quantity.end)
+        if unit is None or quantity.value < 0 or quantity.suffixed:
+            continue
+        name = unit_name(unit.group("unit"))
+        yield _with_half(text, quantity.start, unit.end(), quantity.value, name)
+    for found in _WORDED.finditer(text):
+        name = unit_name(found.group("unit"))
+        count = _worded_count(found.group("count").lower())
+        if count is None:
+            yield Length(found.start(), found.end(), None, name, None)
+        else:
+            yield _with_half(text, found.start(), found.end(), count, name)
+    for found in _GLUED.finditer(text):
+        seconds = int(found.group("hours")) * 3600 + int(found.group("minutes")) * 60
+        yield Length(found.start(), found.end(), None, "hour", seconds)
+
+
+def unit_name(written: str) -> str:
+    """Return the unit's name in UNIT_SECONDS: "minute" for "mins"."""
+    lowered = re.split(r"[ -]", written.lower())[-1]
+    return _SHORT.get(lowered) or lowered.removesuffix("s")
+
+
+def _worded_count(words: str) -> Decimal | None:
+    if "half" in words:
+        return Decimal("0.5")
+    if "quarter" in words:
+        return Decimal("0.25")
+    if "couple" in words:
+        return Decimal(2)
+    return Decimal(1) if words.strip() in ("a", "an") else None
+
+
+def _with_half(text: str, start: int, end: int, count: Decimal, unit: str) -> Length:
+    more = _HALF_MORE.match(text, end)
+    if more:
+        count, end = count + Decimal("0.5"), more.end()
+    seconds = int(count * UNIT_SECONDS[unit])
+    # A google.protobuf.Duration holds at most 315,576,000,000 seconds.
+    known = seconds <= 315_576_000_000
+    return Length(start, end, count if known else None, unit, seconds if known else None)
+
+
+def durations(reading: Reading) -> Iterator[Match]:
+    """Find lengths of time; the value is in seconds, unset for "a few days"."""
+    for length in lengths(reading):
+        yield match_at("duration", reading.text, length.start, length.end, length.seconds)

@@ -1,0 +1,138 @@
+"""Recognises dates, times, both together, date ranges and durations, with ISO 8601 values.
+
+Joins what `days`, `clock`, `periods` and `durations` read; how an open date is settled is said in
+`days` and `periods`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+
+from slmesh.recognise.clock import Clock, clock_times, in_part
+from slmesh.recognise.days import Day, counted_from, days
+from slmesh.recognise.durations import durations, lengths
+from slmesh.recognise.match import Match, match_at
+from slmesh.recognise.periods import periods
+from slmesh.recognise.reading import Reading
+
+_DAY_THEN_TIME = re.compile(
+    r"T|,?[ ]{1,2}(?:(?:at|@|around|about|by|before|after|from|for|-|\u2013)[ ]?)?"
+    r"(?:(?:about|around)[ ])?",
+    re.IGNORECASE,
+)
+_TIME_THEN_DAY = re.compile(r",?[ ]{1,2}(?:(?:on|of|for)[ ])?(?:the[ ])?", re.IGNORECASE)
+_TIME_TO_TIME = re.compile(r"[ ]?(?:to|until|till|-|\u2013|and)[ ]?", re.IGNORECASE)
+_ANY = re.compile(
+    r"[0-9]|day|week|month|year|quarter|hour|minute|second|night|morning|evening|noon|fortnight"
+    r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap]m\b|\bat\b|o'?clock|past|\bto\b|min"
+    r"|\b(?:mon|tue|wed|thu|fri|sat|sun)|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
+    re.IGNORECASE,
+)
+
+
+def moments(reading: Reading) -> Iterator[Match]:
+    """Find dates, times, date-times, date ranges and durations; overlaps are left to the caller."""
+    if reading.writing.language == "en" and not _ANY.search(reading.text):
+        return
+    yield from durations(reading)
+    found_days = days(reading)
+    clocks = clock_times(reading.text)
+    yield from _days(reading, found_days)
+    yield from _clocks(reading, clocks)
+    yield from _together(reading, found_days, clocks)
+    yield from _counted(reading)
+    for period in periods(reading, found_days):
+        value = None
+        if period.since is not None and period.until is not None:
+            value = f"{period.since.isoformat()}/{period.until.isoformat()}"
+        yield match_at("date_range", reading.text, period.start, period.end, value)
+
+
+def _days(reading: Reading, found_days: list[Day]) -> Iterator[Match]:
+    for day in found_days:
+        value = day.value.isoformat() if day.value else None
+        yield match_at("date", reading.text, day.start, day.end, value)
+
+
+def _clocks(reading: Reading, clocks: list[Clock]) -> Iterator[Match]:
+    for clock in clocks:
+        yield match_at("time", reading.text, clock.start, clock.end, clock.value.isoformat())
+
+
+def _together(reading: Reading, found_days: list[Day], clocks: list[Clock]) -> Iterator[Match]:
+    """Join a day and the time next to it, in either order, and a time that the first runs to."""
+    text = reading.text
+    by_start = {clock.start: clock for clock in clocks}
+    by_end = {clock.end: clock for clock in clocks}
+    for day in found_days:
+        gap = _DAY_THEN_TIME.match(text, day.end)
+        after = by_start.get(gap.end()) if gap else None
+        if after is not None:
+            yield from _day_with_time(reading, day, after, by_start)
+            continue
+        before = _clock_before(text, day, by_end)
+        if before is not None:
+            value = _iso(reading, day, before)
+            yield match_at("date_time", text, before.start, day.end, value)
+
+
+def _clock_before(text: str, day: Day, by_end: dict[int, Clock]) -> Clock | None:
+    for width in range(1, 12):
+        clock = by_end.get(day.start - width)
+        if clock is not None and _TIME_THEN_DAY.fullmatch(text, clock.end, day.start):
+            return clock
+    return None
+
+
+def _day_with_time(
+    reading: Reading, day: Day, clock: Clock, by_start: dict[int, Clock]
+) -> Iterator[Match]:
+    text = reading.text
+    since = _iso(reading, day, clock)
+    yield match_at("date_time", text, day.start, clock.end, since)
+    gap = _TIME_TO_TIME.match(text, clock.end)
+    last = by_start.get(gap.end()) if gap else None
+    if last is not None and day.value is not None:
+        ends_next_day = last.value <= clock.value
+        until_day = day.value + timedelta(days=1) if ends_next_day else day.value
+        until = _at(reading, until_day, last.value)
+        yield match_at("date_range", text, day.start, last.end, f"{since}/{until}")
+
+
+def _iso(reading: Reading, day: Day, clock: Clock) -> str | None:
+    """Return the local date and time with its offset; "8" next to "tonight" is 20:00."""
+    if day.value is None:
+        return None
+    moment = clock.value
+    if clock.either and day.part:
+        moment = moment.replace(hour=in_part(moment.hour, day.part))
+    return _at(reading, day.value, moment)
+
+
+def _at(reading: Reading, day: date, moment: time) -> str:
+    return datetime.combine(day, moment, reading.zone).isoformat()
+
+
+def _counted(reading: Reading) -> Iterator[Match]:
+    """Read "in 2 hours" and "30 minutes ago"."""
+    for length in lengths(reading):
+        if length.unit not in ("second", "minute", "hour"):
+            continue
+        start, end, sign, anchor = counted_from(reading.text, length)
+        if sign == 0 or anchor not in ("now", ""):
+            continue
+        value = None
+        if length.seconds is not None:
+            value = _shifted(reading.now, sign * length.seconds)
+        yield match_at("date_time", reading.text, start, end, value)
+
+
+def _shifted(moment: datetime, seconds: int) -> str | None:
+    """Return the moment that many seconds later, counted in elapsed time."""
+    try:
+        elapsed = datetime.fromtimestamp(moment.timestamp() + seconds, moment.tzinfo)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return elapsed.replace(microsecond=0).isoformat()

@@ -1,0 +1,140 @@
+"""Recognises plain numbers, percentages, ordinals and numbers of people.
+
+A number that another kind explains (a time, an amount of money) is left to that kind when both are
+asked for. Ordinals and number words are English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+from slmesh.recognise.match import Match, match_at
+from slmesh.recognise.quantities import Quantity
+from slmesh.recognise.reading import Reading
+
+_PERCENT = re.compile(
+    r"[ ]?(?:%|\bper[ ]?cent(?:age(?:[ ]points?)?)?\b|\bpct\b|\bpercentage[ ]points?\b)",
+    re.IGNORECASE,
+)
+_ONE_IS_NO_COUNT = re.compile(
+    r"\b(?:this|that|which|the|another|new|no|any|every|each|old|right|wrong|same|other|first"
+    r"|last|next|some|good|different)\s+$",
+    re.IGNORECASE,
+)
+_GLUED_AFTER = re.compile(r"[\w]|[:/][0-9]|-[0-9]")
+_GLUED_BEFORE = re.compile(r"[0-9][:/-]$|[#@]$")
+
+_ORDINAL_WORDS = {
+    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
+    "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "thirteenth": 13,
+    "fourteenth": 14, "fifteenth": 15, "sixteenth": 16, "seventeenth": 17, "eighteenth": 18,
+    "nineteenth": 19, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50,
+    "sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100,
+    "thousandth": 1000, "millionth": 10**6,
+}  # fmt: skip
+_ORDINAL = re.compile(
+    r"(?<![\w.,])(?P<digits>[0-9]{1,9})[ ]?(?P<tail>st|nd|rd|th)\b"
+    rf"|\b(?P<word>{'|'.join(_ORDINAL_WORDS)})\b",
+    re.IGNORECASE,
+)
+_SECOND_IS_TIME = re.compile(r"(?:\b(?:a|per|one|each|every|split|half)|[0-9])[ ]?$", re.IGNORECASE)
+
+_COUNT_NOUN = re.compile(
+    r"[ ](?:(?:more|other|extra|additional)[ ])?"
+    r"(?:people|persons?|guests?|adults?|pax|diners?|ppl|peeps|heads?|friends|of[ ]us)\b",
+    re.IGNORECASE,
+)
+_COUNT_BEFORE = re.compile(
+    r"\b(?:(?:table|party|group|booking|reservation|room|rooms|book|dinner|lunch|family|total)[ ]"
+    r"(?:it[ ])?(?:for|of)|(?:we(?:'re|[ ]are|[ ]will[ ]be)|there(?:'ll|[ ]will)[ ]be)"
+    r"(?:[ ](?:about|only|just))?)[ ]$",
+    re.IGNORECASE,
+)
+_NOT_PEOPLE = re.compile(
+    r"[ ]?(?:nights?|days?|weeks?|months?|hours?|minutes?|o'?clock|am|pm|a\.m|p\.m|rooms?|%|:)",
+    re.IGNORECASE,
+)
+
+
+def numbers(reading: Reading) -> Iterator[Match]:
+    """Find plain numbers; the value is a float."""
+    text = reading.text
+    for quantity in reading.quantities:
+        if not _is_plain(text, quantity):
+            continue
+        yield match_at("number", text, quantity.start, quantity.end, float(quantity.value))
+
+
+def _is_plain(text: str, quantity: Quantity) -> bool:
+    """Tell a number from a part of a code, of a time ("10:30") and from the pronoun "one"."""
+    before = text[max(0, quantity.start - 12) : quantity.start]
+    if quantity.worded:
+        lone = text[quantity.start : quantity.end].lower() == "one"
+        return not (lone and _ONE_IS_NO_COUNT.search(before))
+    glued = _GLUED_AFTER.match(text, quantity.end) or _GLUED_BEFORE.search(before)
+    return glued is None
+
+
+def percentages(reading: Reading) -> Iterator[Match]:
+    """Find percentages; the value is in percent: 4.5 for "4.5 %"."""
+    text = reading.text
+    if "%" not in text and "ercent" not in text and "er cent" not in text and "pct" not in text:
+        return
+    for quantity in reading.quantities:
+        unit = _PERCENT.match(text, quantity.end)
+        if unit:
+            value = float(quantity.value)
+            yield match_at("percentage", text, quantity.start, unit.end(), value)
+
+
+def ordinals(reading: Reading) -> Iterator[Match]:
+    """Find positions ("3rd", "twenty-first"); the value is an integer."""
+    text = reading.text
+    tens = {
+        quantity.end: quantity
+        for quantity in reading.quantities
+        if quantity.worded
+    }
+    for found in _ORDINAL.finditer(text):
+        if found.group("digits"):
+            yield match_at("ordinal", text, *found.span(), int(found.group("digits")))
+            continue
+        word = found.group("word").lower()
+        start, value = found.start(), _ORDINAL_WORDS[word]
+        prefix = tens.get(start - 1)
+        if prefix is not None and text[start - 1] in " -":
+            start, value = prefix.start, _with_prefix(prefix.value, value)
+        elif word == "second" and _SECOND_IS_TIME.search(text[max(0, start - 8) : start]):
+            continue
+        if 0 < value < 2**63:
+            yield match_at("ordinal", text, start, found.end(), value)
+
+
+def _with_prefix(prefix: Decimal, ordinal: int) -> int:
+    """Return 21 for twenty and first, 200 for two and hundredth; 0 when they do not join."""
+    if prefix != int(prefix):
+        return 0
+    if ordinal >= 100:
+        return int(prefix) * ordinal
+    return int(prefix) + ordinal if int(prefix) % 10 == 0 else 0
+
+
+def people(reading: Reading) -> Iterator[Match]:
+    """Find how many people come ("a table for four", "6 people"); the value is a number.
+
+    The noun belongs to the span where one is written.
+    """
+    text = reading.text
+    for quantity in reading.quantities:
+        if quantity.value != int(quantity.value) or not 0 < quantity.value < 1000:
+            continue
+        noun = _COUNT_NOUN.match(text, quantity.end)
+        value = float(quantity.value)
+        if noun:
+            yield match_at("people", text, quantity.start, noun.end(), value)
+        elif _COUNT_BEFORE.search(text[max(0, quantity.start - 40) : quantity.start]):
+            glued = _GLUED_AFTER.match(text, quantity.end) or _NOT_PEOPLE.match(text, quantity.end)
+            if not glued:
+                yield match_at("people", text, quantity.start, quantity.end, value)
