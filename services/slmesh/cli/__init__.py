@@ -1,0 +1,5 @@
+"""The ``slmesh`` command."""
+
+from slmesh.cli.app import app
+
+__all__ = ["app"]

@@ -1,0 +1,72 @@
+"""Gets everything ready that services need on disk: fetched weights, compiled models.
+
+What is there already is verified and kept, and said to be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from slmesh.cli.output import stderr
+from slmesh.mesh.catalog import discover, required_bundle
+from slmesh.mesh.settings import Settings
+
+__all__ = ["prepare"]
+
+
+def prepare(settings: Settings) -> None:
+    """Fetch, verify and compile what the services of this mesh need.
+
+    Raises:
+        MeshError: A download failed, a digest is wrong, or an extra is not installed.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    steps = [("encoder", _encoder)]
+    if any(manifest.contract == "reason" for manifest in discover(settings).values()):
+        steps.append(("reasoner", _reasoner))
+    _verify_bundles(settings)
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        for name, work in steps:
+            task = progress.add_task(name, total=1.0)
+
+            def report(step: str, fraction: float, task: object = task) -> None:
+                progress.update(task, description=step, completed=fraction)  # type: ignore[arg-type]
+
+            started = time.perf_counter()
+            outcome = work(settings, report)
+            progress.remove_task(task)
+            seconds = time.perf_counter() - started
+            stderr.print(f"  {outcome} [dim]({seconds:.1f} s)[/]", highlight=False)
+
+
+def _verify_bundles(settings: Settings) -> None:
+    bundles = [required_bundle(manifest, settings) for manifest in discover(settings).values()]
+    found = [bundle for bundle in bundles if bundle is not None]
+    names = ", ".join(f"{bundle.name} {bundle.version}" for bundle in found)
+    stderr.print(f"  bundles intact: {names}", highlight=False)
+
+
+def _encoder(settings: Settings, report: Callable[[str, float], None]) -> str:
+    from slmesh.weights.compile import compile_encoder
+    from slmesh.weights.sources import MINILM
+
+    compiled = compile_encoder(MINILM, settings.cache_dir, report)
+    return f"{MINILM}: {_state(compiled.reused, 'compiled to int8 ONNX')}"
+
+
+def _reasoner(settings: Settings, report: Callable[[str, float], None]) -> str:
+    if settings.reasoner_engine == "openai" or settings.reasoner_model:
+        engine = settings.reasoner_engine or "the manifest's engine"
+        return f"reasoner: {engine}, nothing to convert"
+    from slmesh.weights.gguf import convert
+    from slmesh.weights.sources import SMOLLM2
+
+    converted = convert(SMOLLM2, settings.cache_dir, report)
+    return f"{SMOLLM2}: {_state(converted.reused, 'converted to safetensors')}"
+
+
+def _state(reused: bool, made: str) -> str:
+    return "reused from the cache, verified" if reused else f"fetched, verified, {made}"

@@ -1,0 +1,149 @@
+"""Commands around the router: ask it, explain a decision, and look at the flows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from slmesh.api.route.v1 import route_pb2
+from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
+from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
+from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
+from slmesh.mesh.client import Mesh
+from slmesh.mesh.settings import Settings, load_settings
+
+__all__ = ["add_to"]
+
+FlowOption = Annotated[str, typer.Option("--flow", help="The flow to run.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("ask")(_ask)
+    app.command("explain")(_explain)
+    flows = typer.Typer(no_args_is_help=True, help="Flows: list, show.")
+    flows.command("list")(_list_flows)
+    flows.command("show")(_show_flow)
+    app.add_typer(flows, name="flows")
+
+
+def _ask(
+    text: Annotated[str, typer.Argument(help="What the user says.")],
+    flow: FlowOption = "support",
+    request_id: Annotated[str, typer.Option(help="A UUID; a repeat returns the same decision.")] = "",
+    address: AddressOption = "",
+    local: LocalOption = False,
+    tenant: TenantOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a flow over a text and explain what was decided."""
+    request = route_pb2.RouteRequest(flow=flow, text=text, request_id=request_id)
+
+    async def work(mesh: Mesh, _: Settings) -> route_pb2.ExplainResponse:
+        decision = (await mesh.route(request, timeout_s=120)).decision
+        return await mesh.explain(route_pb2.ExplainRequest(decision_id=decision.decision_id))
+
+    _print_decision(Connection(address, local, tenant).run(work), as_json)
+
+
+def _explain(
+    decision_id: Annotated[str, typer.Argument(help="The id of a decision.")],
+    address: AddressOption = "",
+    tenant: TenantOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Explain a decision the router has made."""
+    request = route_pb2.ExplainRequest(decision_id=decision_id)
+
+    async def work(mesh: Mesh, _: Settings) -> route_pb2.ExplainResponse:
+        return await mesh.explain(request)
+
+    _print_decision(Connection(address, tenant=tenant).run(work), as_json)
+
+
+def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None:
+    if as_json:
+        print_json(as_dict(explained))
+        return
+    decision = explained.decision
+    path = enum_word(route_pb2.Path, "PATH_", decision.path)
+    source = enum_word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source)
+    model = answered_by(decision.answer.provenance)
+    console.print(f"[bold]{decision.answer.text or '(signals only)'}[/]", highlight=False)
+    console.print(
+        f"path [bold]{path}[/], answered by {source}{f' ({model})' if model else ''},"
+        f" {decision.latency.ToMilliseconds()} ms, {money(decision.cost.usd_micros)}"
+        f" (all LLM: {money(decision.all_llm_cost.usd_micros)})",
+        highlight=False,
+    )
+    for reason in decision.reasons:
+        console.print(f"  because {reason.code}: {reason.description}", highlight=False)
+    for degradation in decision.degradations:
+        console.print(
+            f"  [yellow]degraded[/] {degradation.code} {degradation.step}:"
+            f" {degradation.description}",
+            highlight=False,
+        )
+    rows = [
+        (
+            step.name,
+            step.service,
+            enum_word(route_pb2.StepState, "STEP_STATE_", step.state),
+            step.start_offset.ToMilliseconds() if step.HasField("start_offset") else "-",
+            step.latency.ToMilliseconds() if step.HasField("latency") else "-",
+            signal_text(step.signal) or step.error.message,
+        )
+        for step in decision.steps
+    ]
+    print_table("steps", ("step", "service", "state", ">start ms", ">ms", "said"), rows)
+    print_table(
+        "conditions",
+        ("condition", "step", "quantity", ">value", ">threshold", "held"),
+        (
+            (
+                c.code,
+                c.step,
+                c.quantity,
+                f"{c.value:.3f}" if c.HasField("value") else "-",
+                f"{c.threshold:.3f}" if c.HasField("threshold") else "-",
+                "yes" if c.held else "no",
+            )
+            for c in explained.conditions
+        ),
+    )
+    console.print(f"[dim]decision {decision.decision_id}, flow {decision.flow}"
+                  f" {decision.flow_revision}[/]", highlight=False)
+
+
+def _list_flows(as_json: JsonOption = False) -> None:
+    """List the flows there are."""
+    from slmesh.router.flow import load_flows
+
+    flows = load_flows(load_settings())
+    if as_json:
+        for flow in flows.values():
+            print_json({"flow": flow.name, "revision": flow.revision, "owner": flow.owner})
+        return
+    print_table(
+        "flows",
+        ("flow", "revision", "owner", "steps", ">budget ms", "description"),
+        (
+            (
+                flow.name,
+                flow.revision,
+                flow.owner,
+                ", ".join(step.name for step in flow.steps),
+                flow.latency_budget_ms,
+                flow.description,
+            )
+            for flow in flows.values()
+        ),
+    )
+
+
+def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
+    """Print a flow's declaration."""
+    from slmesh.router.flow import flow_source
+
+    console.print(flow_source(name, load_settings()), highlight=False, markup=False)
