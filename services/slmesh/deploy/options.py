@@ -33,6 +33,8 @@ class DeployOptions:
         reasoner_model: The model to ask that server for.
         reasoner_secret: A secret whose key `api-key` holds that server's API key; none if empty.
         monitoring_namespace: The namespace whose pods may read metrics.
+        development: Whether sources can be replaced in running containers, which then can write
+            to their own file system. The image is the stage `development` of the Dockerfile.
     """
 
     image: str
@@ -47,6 +49,7 @@ class DeployOptions:
     reasoner_model: str = ""
     reasoner_secret: str = ""
     monitoring_namespace: str = "monitoring"
+    development: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what a cluster would refuse later, and say which option it is."""

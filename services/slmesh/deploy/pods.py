@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slmesh.deploy.names import SETTINGS, Object
+from slmesh.deploy.options import DeployOptions
 
 __all__ = [
     "CACHE_DIR",
@@ -48,11 +49,11 @@ def pod_security() -> Object:
     }
 
 
-def container_security() -> Object:
+def container_security(options: DeployOptions) -> Object:
     """Return the security context of a container: no rights, and a file system it cannot change."""
     return {
         "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
+        "readOnlyRootFilesystem": not options.development,
         "capabilities": {"drop": ["ALL"]},
     }
 

@@ -194,7 +194,7 @@ def _container(name: str, ports: dict[str, int], options: DeployOptions) -> Obje
             "initialDelaySeconds": 30,
             "failureThreshold": 12,
         },
-        "securityContext": container_security(),
+        "securityContext": container_security(options),
         "volumeMounts": scratch_mounts(),
     }
 

@@ -26,6 +26,7 @@ from slmesh.deploy.settings_map import TLS_DIR, settings_of
 __all__ = ["COMMAND", "router_deployment", "router_service"]
 
 COMMAND = ("python", "-m", "slmesh.router")
+_RESTARTABLE = ("python", "/opt/slmesh/develop.py", "run", "--")
 NAME = f"{MESH}-{ROUTER}"
 
 _DRAIN_S = 30
@@ -113,7 +114,7 @@ def _container(mounts: list[Object], options: DeployOptions) -> Object:
     return {
         "name": ROUTER,
         "image": options.image,
-        "command": list(COMMAND),
+        "command": list(_RESTARTABLE + COMMAND if options.development else COMMAND),
         "envFrom": settings_source(ROUTER),
         **({"env": token} if token else {}),
         "ports": [
@@ -127,7 +128,7 @@ def _container(mounts: list[Object], options: DeployOptions) -> Object:
             "requests": {"cpu": "250m", "memory": "256Mi"},
             "limits": {"cpu": "2", "memory": "512Mi"},
         },
-        "securityContext": container_security(),
+        "securityContext": container_security(options),
         # Endpoints lose the pod first, then it stops: no new call meets a closed port.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "volumeMounts": mounts,
