@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ConsulAgentProcess", "ConsulMissing", "eventually", "find_consul", "free_ports"]
+__all__ = ["ConsulAgentProcess", "ConsulMissingError", "eventually", "find_consul", "free_ports"]
 
 _SUITE = "bullseye"
 """The last Debian suite that has Consul, version 1.8.7."""
@@ -30,7 +30,7 @@ _FETCH_TIMEOUT_S = 90.0
 _START_TIMEOUT_S = 15.0
 
 
-class ConsulMissing(Exception):
+class ConsulMissingError(Exception):
     """There is no Consul here, and the reason why."""
 
 
@@ -41,7 +41,7 @@ def find_consul(cache_dir: Path) -> Path:
         cache_dir: Where a fetched program is kept for the next time.
 
     Raises:
-        ConsulMissing: There is none on the PATH and it cannot be fetched.
+        ConsulMissingError: There is none on the PATH and it cannot be fetched.
     """
     on_path = shutil.which("consul")
     if on_path:
@@ -58,7 +58,7 @@ def find_consul(cache_dir: Path) -> Path:
 def _fetch(folder: Path) -> Path:
     """Fetch and unpack Debian's package with apt, whose signatures apt verifies."""
     if not all(shutil.which(program) for program in ("apt-get", "dpkg")):
-        raise ConsulMissing("no consul on the PATH, and no apt-get and dpkg to fetch it with")
+        raise ConsulMissingError("no consul on the PATH, and no apt-get and dpkg to fetch it with")
     source = ["Types: deb", f"URIs: {_debian_mirror()}", f"Suites: {_SUITE}", "Components: main"]
     if _KEYRING.exists():
         source.append(f"Signed-By: {_KEYRING}")
@@ -80,7 +80,7 @@ def _fetch(folder: Path) -> Path:
     _run([*apt, "download", "consul"], folder)
     packages = sorted(folder.glob("consul_*.deb"))
     if not packages:
-        raise ConsulMissing("no consul on the PATH, and apt fetched no package of it")
+        raise ConsulMissingError("no consul on the PATH, and apt fetched no package of it")
     _run(["dpkg", "-x", str(packages[0]), str(folder / "unpacked")], folder)
     return folder / "unpacked" / "usr" / "bin" / "consul"
 
@@ -102,7 +102,9 @@ def _debian_mirror() -> str:
         for word in source.read_text(errors="replace").split():
             if "://" in word and word.rstrip("/").endswith("/debian"):
                 return word
-    raise ConsulMissing("no consul on the PATH, and apt here has no Debian mirror to fetch it from")
+    raise ConsulMissingError(
+        "no consul on the PATH, and apt here has no Debian mirror to fetch it from"
+    )
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
@@ -116,10 +118,12 @@ def _run(command: Sequence[str], folder: Path) -> str:
             env={**os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConsulMissing(f"no consul on the PATH, and fetching it failed: {error}") from error
+        raise ConsulMissingError(
+            f"no consul on the PATH, and fetching it failed: {error}"
+        ) from error
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise ConsulMissing(
+        raise ConsulMissingError(
             f"no consul on the PATH, and '{command[0]}' could not fetch it: {' '.join(last)}"
         )
     return done.stdout

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-import consul.aio  # type: ignore[import-untyped]
+import consul.aio
 from consul import base, exceptions
 
 from slmesh.discovery.resolution import Instance, parse_address

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from slmesh.mesh.errors import Internal, MeshError
+from slmesh.mesh.errors import Internal, MeshError, Unavailable
 
-__all__ = ["Backoff", "follow", "next_index"]
+__all__ = ["Backoff", "follow"]
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -48,15 +48,6 @@ class Backoff:
         return longest * (0.5 + 0.5 * chance)
 
 
-def next_index(previous: int, answered: int) -> int:
-    """Return the index to ask with next.
-
-    Source: Consul, Blocking Queries, "Implementation details": start over when the index goes
-    backwards, and never ask with less than 1, or the next query would not block.
-    """
-    return 0 if answered < previous else max(1, answered)
-
-
 async def follow(
     query: Callable[[int], Awaitable[tuple[int, _Answer]]],
     on_answer: Callable[[_Answer], None],
@@ -65,6 +56,8 @@ async def follow(
     backoff: Backoff | None = None,
 ) -> None:
     """Ask for ever, until cancelled.
+
+    Source: Consul, Blocking Queries, "Implementation details".
 
     Args:
         query: Takes an index, returns once something changed after it or a wait is over.
@@ -77,16 +70,22 @@ async def follow(
     while True:
         try:
             answered, answer = await query(index)
+            if answered < index:
+                # What comes with an index that goes backwards may be less than was known.
+                raise Unavailable("the source started over", reason="DISCOVERY_STARTED_OVER")
             on_answer(answer)
         except MeshError as error:
             on_error(error)
         except Exception:
             # A follower that dies would leave its last answer to grow old for ever.
             failure = Internal.with_id()
-            _log.exception("discovery.follower_failed", extra={"error_id": failure.message})
+            _log.exception(
+                "discovery.follower_failed", extra={"error_id": failure.metadata["errorId"]}
+            )
             on_error(failure)
         else:
-            index, failures = next_index(index, answered), 0
+            # Asking with less than 1 would not block.
+            index, failures = max(1, answered), 0
             await asyncio.sleep(_LEAST_INTERVAL_S)
             continue
         # The source may come back with a new, smaller index: asking with the old one would block.

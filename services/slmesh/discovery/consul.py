@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from slmesh.discovery.agent import ConsulAgent
@@ -30,6 +30,10 @@ __all__ = ["ConsulDiscovery"]
 
 _log = logging.getLogger(__name__)
 
+_FORGOTTEN = Unavailable(
+    "the Consul agent came back without its registrations", reason="CONSUL_FORGOT"
+)
+
 
 class _Followed:
     """What is known of one query: its last answer, when it came, and the failure since."""
@@ -44,7 +48,7 @@ class _Followed:
     def confirm(self) -> None:
         """Note that the source answered just now."""
         if self.error is not None:
-            _log.info("discovery.agent_back", extra={"followed": self.name, "age_s": self.age_s()})
+            _log.info("discovery.agent_back", extra={"service": self.name, "age_s": self.age_s()})
         self.error = None
         self._answered_at_s = self._clock()
         self.answered.set()
@@ -54,7 +58,7 @@ class _Followed:
         if self.error is None or self.error.reason != error.reason:
             _log.warning(
                 "discovery.query_failed",
-                extra={"followed": self.name, "reason": error.reason, "error": error.message},
+                extra={"service": self.name, "reason": error.reason, "error": error.message},
             )
         self.error = error
 
@@ -105,7 +109,7 @@ class ConsulDiscovery:
         self._stale_after_s = stale_after_s
         self._start_timeout_s = start_timeout_s
         self._clock = clock
-        self._names = _Followed("services", clock)
+        self._names = _Followed("*", clock)
         self._services: dict[str, _Service] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,7 +123,7 @@ class ConsulDiscovery:
                 for service in list(self._services.values()):
                     await service.answered.wait()
         except TimeoutError:
-            _log.warning("discovery.not_ready", extra={"waited_s": self._start_timeout_s})
+            _log.warning("discovery.not_ready", extra={"delay_s": self._start_timeout_s})
 
     def resolve(self, service: str) -> Resolution:
         """Return the instances of a service; see ``Discovery.resolve``."""
@@ -167,6 +171,19 @@ class ConsulDiscovery:
             )
         return unknown_service(service, self.services())
 
+    def _is_forgetful(self, service: _Service, found: Sequence[Instance]) -> bool:
+        """Return whether an agent that was away is back without what it knew.
+
+        Whoever registered there registers again within seconds, and no check has run yet: until
+        the last good answer is stale, it is nearer to the truth than "there is nobody".
+        """
+        return (
+            service.error is not None
+            and bool(service.healthy)
+            and not any(item.healthy or item.check_output for item in found)
+            and service.age_s() <= self._stale_after_s
+        )
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
@@ -179,6 +196,9 @@ class ConsulDiscovery:
             self._spawn(follow(query, on_answer, service.fail))
 
     def _take_instances(self, service: _Service, found: tuple[Instance, ...]) -> None:
+        if self._is_forgetful(service, found):
+            service.fail(_FORGOTTEN)
+            return
         service.confirm()
         before = service.healthy, service.failing
         ordered = self._order(found)
@@ -189,8 +209,8 @@ class ConsulDiscovery:
                 "discovery.changed",
                 extra={
                     "service": service.name,
-                    "healthy": [item.target for item in service.healthy],
-                    "failing": [item.target for item in service.failing],
+                    "state": f"{len(service.healthy)} healthy, {len(service.failing)} failing",
+                    "address": " ".join(item.target for item in service.healthy),
                 },
             )
 

@@ -124,15 +124,15 @@ class Registrar:
 
     async def _report(self, applications: Sequence[Application]) -> None:
         """Register what runs, remove what is gone, and pass or fail each check."""
-        verdicts = {item.id: (item, healthy, note) for item, healthy, note in self._all(applications)}
+        verdicts = {
+            item.id: (item, healthy, note) for item, healthy, note in self._all(applications)
+        }
         await synchronise(self._agent, self._owner, [item for item, _, _ in verdicts.values()])
         for item, healthy, note in verdicts.values():
             if not await self._agent.vouch(item, healthy=healthy, note=note):
                 await self._agent.register(item)
 
-    def _all(
-        self, applications: Sequence[Application]
-    ) -> Sequence[tuple[Registration, bool, str]]:
+    def _all(self, applications: Sequence[Application]) -> Sequence[tuple[Registration, bool, str]]:
         """Return each registration with its health and a note: the cluster, then what it runs."""
         running = sum(item.healthy for item in applications)
         note = f"{running} of {len(applications)} applications answer"
@@ -171,7 +171,7 @@ class Registrar:
         if reason != self._failing:
             _log.warning(
                 "discovery.report_failed",
-                extra={"cluster": self._cluster, "reason": reason, "error": str(error)},
+                extra={"instance_id": self._owner, "reason": reason, "error": str(error)},
             )
 
 

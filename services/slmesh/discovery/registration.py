@@ -37,10 +37,10 @@ async def synchronise(agent: ConsulAgent, owner: str, wanted: Sequence[Registrat
         if entry is None or not item.same_as(entry):
             await agent.register(item)
             event = "discovery.registered" if entry is None else "discovery.reregistered"
-            _log.info(event, extra={"service": item.service, "instance": item.id})
+            _log.info(event, extra={"service": item.service, "instance_id": item.id})
     for registration_id in held:
         await agent.deregister(registration_id)
-        _log.info("discovery.deregistered", extra={"instance": registration_id})
+        _log.info("discovery.deregistered", extra={"instance_id": registration_id})
 
 
 async def withdraw(agent: ConsulAgent, owner: str) -> None:
@@ -49,7 +49,9 @@ async def withdraw(agent: ConsulAgent, owner: str) -> None:
         await synchronise(agent, owner, ())
     except MeshError as error:
         # The check fails from now on, so the agent removes the instance by itself later.
-        _log.warning("discovery.withdraw_failed", extra={"owner": owner, "reason": error.reason})
+        _log.warning(
+            "discovery.withdraw_failed", extra={"instance_id": owner, "reason": error.reason}
+        )
 
 
 class RouterRegistration:

@@ -16,10 +16,7 @@ from slmesh.discovery.resolution import (
     unknown_service,
 )
 
-__all__ = ["DEFAULT_ADDRESS", "StaticDiscovery"]
-
-DEFAULT_ADDRESS = "127.0.0.1:9000"
-"""Serve's gRPC ingress, where Ray Serve listens unless told otherwise."""
+__all__ = ["StaticDiscovery"]
 
 
 class StaticDiscovery:
@@ -28,7 +25,7 @@ class StaticDiscovery:
     Args:
         addresses: The addresses of each service, preferred first; a service with an empty
             sequence is known and has no instance.
-        default_address: Where every other service answers: the ingress that serves them all. None
+        default_address: Where every other service answers: the ingress of the local mesh. None
             when there is no such place.
         known: The services that answer at the default address; any name does when None.
         zone: The zone of this process, given to every instance.
@@ -42,7 +39,7 @@ class StaticDiscovery:
         self,
         addresses: Mapping[str, Sequence[str]] | None = None,
         *,
-        default_address: str | None = DEFAULT_ADDRESS,
+        default_address: str | None = None,
         known: Iterable[str] | None = None,
         zone: str = "",
         region: str = "",
