@@ -1,16 +1,24 @@
 """What Ray Serve is told: valid for the installed Ray, and safe in its traps."""
 
 import dataclasses
+import importlib
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from slmesh.deploy import DeployOptions, render
-from slmesh.deploy.ray_service import RAY_VERSION
-from slmesh.deploy.serve_config import deployment_options, grpc_options
+from slmesh.deploy.ray_service import RAY_VERSION, SERVE_FLAGS
+from slmesh.deploy.serve_config import (
+    APPLICATIONS,
+    SERVICERS,
+    deployment_options,
+    grpc_options,
+)
 from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.settings import Settings
 
 OPTIONS = DeployOptions(image="slmesh:test")
 
@@ -82,3 +90,35 @@ def test_one_more_service_does_not_change_what_serve_freezes(manifests: list[Man
 
 def test_the_cluster_is_told_the_version_of_ray_it_is_tested_with() -> None:
     assert version("ray") == RAY_VERSION
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_cluster_serves_as_the_local_mesh_does(manifests: list[Manifest]) -> None:
+    from slmesh.platform.applications import route_prefix, serve_options
+
+    applications = {app["name"]: app for app in serve_config_of(manifests)["applications"]}
+    for manifest in manifests:
+        assert deployment_options(manifest) == serve_options(manifest)
+        assert applications[manifest.name]["route_prefix"] == route_prefix(manifest.name)
+
+
+def test_a_cluster_has_the_flags_that_were_measured_on_the_local_mesh(tmp_path: Path) -> None:
+    from slmesh.platform.ports import ServePorts
+    from slmesh.platform.serve_flags import cluster_environment
+
+    ports = ServePorts(**{field.name: 1 for field in dataclasses.fields(ServePorts)})
+    local = cluster_environment(Settings(), ports, tmp_path, haproxy=True)
+    shared = SERVE_FLAGS.keys() & local.keys()
+    assert {name: SERVE_FLAGS[name] for name in shared} == {name: local[name] for name in shared}
+    assert shared >= {"RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD"}
+
+
+def test_the_configuration_names_what_can_be_imported() -> None:
+    assert callable(import_string(APPLICATIONS.replace(":", ".")))
+    assert callable(import_string(SERVICERS))
+
+
+def import_string(name: str) -> Any:
+    """Import what a dotted name stands for, as Serve does."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)

@@ -39,14 +39,30 @@ from slmesh.deploy.pods import (
 from slmesh.deploy.serve_config import MIB, RISK_LABEL, grpc_options, risk_class, serve_config
 from slmesh.deploy.settings_map import settings_of
 from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.settings import Settings
 
 __all__ = ["RAY_VERSION", "SERVE_FLAGS", "ray_service"]
 
 RAY_VERSION = "2.60.0"
 """The version of Ray in the image; the operator compares it."""
 
+# Above the mesh's own limit, so that the boundary refuses a large message, and says why.
+_MESSAGE_BYTES = str(2 * Settings().max_message_bytes)
+
 SERVE_FLAGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Services compute in a thread of their own, so user code may share the replica's event loop.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": _MESSAGE_BYTES,
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": _MESSAGE_BYTES,
+    "RAY_SERVE_HAPROXY_H2_FE_MAX_CONCURRENT_STREAMS": "1024",
+    "RAY_SERVE_HAPROXY_H2_BE_MAX_CONCURRENT_STREAMS": "1024",
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
+    # Ray would set it to the CPUs of an actor, rounded down to 0.
+    "OMP_NUM_THREADS": "1",
     # A loaded node is slow to start a proxy; the default of Ray gives up too early.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     # A bad update stops, and the replicas that still answer stay.

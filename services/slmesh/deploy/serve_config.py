@@ -47,7 +47,9 @@ def deployment_options(manifest: Manifest) -> dict[str, Any]:
         "max_queued_requests": manifest.max_queue_items,
         # A service of one replica would leave a gap of a model load in every update.
         "max_surge_percent": 100,
+        "graceful_shutdown_wait_loop_s": 0.2,
         "graceful_shutdown_timeout_s": max(_DRAIN_S, math.ceil(manifest.timeout_ms / 1000) + 5),
+        "health_check_period_s": 5,
         "ray_actor_options": {"num_cpus": manifest.cpus},
     }
 
