@@ -48,6 +48,7 @@ _OCLOCK = re.compile(
 )
 _NAMED = re.compile(r"\b(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)\b", re.IGNORECASE)
 _AT = re.compile(r"(?:\bat|@|\bat[ ](?:about|around)|\baround)[ ]?$", re.IGNORECASE)
+_AT_ENDS = ("t", "T", "@", "d", "D")
 _AT_WORD = re.compile(
     rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b(?![ ]?(?:o|[%]))", re.IGNORECASE
 )
@@ -111,7 +112,13 @@ def _candidates(text: str) -> Iterator[Clock]:
 
 def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
     """Read "17:30", "5pm", "5 30 pm", "5.30 pm" and, after "at" alone, "5" and "17.30"."""
-    hour, mark = int(found.group("hour")), found.group("mark")
+    mark = found.group("mark")
+    bare = not (mark or found.group("half") or found.group("spaced"))
+    # Most numbers are no times: turn them away before anything dear is asked.
+    if bare and text[found.end() : found.end() + 1] not in (" ", ","):
+        if text[max(0, found.start() - 2) : found.start()].strip(" ")[-1:] not in _AT_ENDS:
+            return
+    hour = int(found.group("hour"))
     minute = int(found.group("minute") or found.group("spaced") or 0)
     second = int(found.group("second") or 0)
     half, end = found.group("half"), found.end()
@@ -119,8 +126,10 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
         half, end = None, found.start("half")
     while end > found.start() and text[end - 1] == " ":
         end -= 1
-    part = _TRAILING_PART.match(text, end)
+    part = _TRAILING_PART.match(text, end) if text[end : end + 1] in (" ", ",") else None
     before = text[max(0, found.start() - 12) : found.start()]
+    if bare and not part and before.rstrip(" ")[-1:] not in _AT_ENDS:
+        return
     if mark and mark in ":hH":
         pass
     elif half or part:

@@ -17,8 +17,8 @@ from slmesh.recognise.match import Match, match_at
 from slmesh.recognise.reading import Reading
 
 _EMAIL = re.compile(
-    r"(?<![\w.!#$%&'*+/=?^`{|}~-])"
-    r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@"
+    r"(?<![^\W\u2e80-\uffff])(?<![.!#$%&'*+/=?^`{|}~-])"
+    r"[^\W\u2e80-\uffff.]?(?:[^\W\u2e80-\uffff]|[.!#$%&'*+/=?^`{|}~-]){1,64}@"
     r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])"
 )
 _EMAIL_EDGE = ".'`{|}/=?!#$%&*~^"
@@ -44,7 +44,7 @@ _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,45}(?![\w:])")
 
 _PHONE = re.compile(
     r"(?<![\w+@#/.,-])(?<!\w[ ]\()"
-    r"(?:\+|00|\()?\+?[0-9](?:[ \u00a0./()\u2010-\u2015-]{0,3}[0-9]){5,17}"
+    r"(?:\+|00|\([ ]?)?\+?[0-9](?:[ \u00a0./()\u2010-\u2015-]{0,3}[0-9]){5,17}"
     r"(?:[ ]{0,2}(?:x|ext\.?|extension)[ ]?[0-9]{1,6})?(?![\w@]|[.,-][0-9])",
     re.IGNORECASE,
 )
@@ -58,6 +58,8 @@ _DATE_LIKE = re.compile(
     r"[0-9]{1,2})(?:[ ].*)?$"
 )
 _NORTH_AMERICAN = re.compile(r"\([0-9]{3}\)[ ]?[0-9]{3}-[0-9]{4}|[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
+_SHORTEST = 10
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 _CUE_WINDOW = 40
 """How many code points before a number are read for a word such as "phone"."""
 
@@ -148,10 +150,17 @@ def phones(reading: Reading) -> Iterator[Match]:
         raw = text[start:end]
         if raw.startswith("(") and ")" not in raw:
             start, raw = start + 1, raw[1:]
-        if _DATE_LIKE.match(raw):
+        if _DATE_LIKE.match(raw) or _DECIMAL.fullmatch(raw):
             continue
         announced = _spoken_of(text, start, raw)
         value = _e164(raw, region, announced=announced)
+        while not value and " " in raw and len(raw) > _SHORTEST:
+            # A number may stand next to another one: "(914) 349-8600 04/21".
+            raw = raw[: raw.rindex(" ")]
+            end = start + len(raw)
+            value = _e164(raw, region, announced=announced)
+        if not value:
+            end = found.end()
         if value or announced:
             yield match_at("phone", text, start, end, value or None)
 

@@ -59,7 +59,8 @@ _NUMERIC = re.compile(
     r"(?P<third>[0-9]{4}|[0-9]{1,2}))(?:(?=T[0-9])|(?![\w/:-]|[.,][0-9]))"
 )
 _SHORT_NUMERIC = re.compile(
-    r"(?:\b(?:on|by|for|from|until|till|since|before|after|to|of|between|and|due|dated)[ ])"
+    r"(?:\b(?:on|by|for|from|until|till|since|before|after|to|of|between|and|due|dated)[ ]"
+    r"|(?P<weekday>\b(?:(?:this|next)[ ])?(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?[ ]))"
     r"(?P<first>[0-3]?[0-9])/(?P<second>[0-3]?[0-9])(?![\w/]|[.,][0-9])",
     re.IGNORECASE,
 )
@@ -79,6 +80,7 @@ _AGO = re.compile(r"[ ](?:ago|earlier|before[ ]now|back)\b", re.IGNORECASE)
 _HENCE = re.compile(
     r"[ ](?:from[ ](?P<anchor>now|today|tomorrow|yesterday)|hence|later)\b", re.IGNORECASE
 )
+_BESIDE = re.compile(r"[ ](?P<side>before|after|from|since)[ ](?:the[ ])?$", re.IGNORECASE)
 _IN = re.compile(r"\b(?:in|within)[ ]$", re.IGNORECASE)
 _TIME_OF = re.compile(r"(?:['\u2019]s?)?[ ]time\b", re.IGNORECASE)
 _ORDINAL_DAY = re.compile(
@@ -103,6 +105,7 @@ class _Names:
     day_first: re.Pattern[str]
     month_first: re.Pattern[str]
     weekday: re.Pattern[str]
+    year_first: re.Pattern[str]
 
 
 @lru_cache(maxsize=64)
@@ -119,13 +122,13 @@ def names_of(locale: str) -> _Names:
         months,
         weekdays,
         re.compile(
-            rf"(?<![\w.,:/-])(?:{week})(?:the[ ])?{day}(?:[ ]day)?[ ]{{0,2}}[-/.,]?(?:[ ]?of[ ])?"
+            rf"(?<![\w./-])(?<![0-9][:,])(?:{week})(?:the[ ])?{day}(?:[ ]day)?[ ]{{0,2}}[-/.,]?(?:[ ]?of[ ])?"
             rf"(?:the[ ]month[ ]of[ ])?(?P<month>{month})(?!\w)\.?(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/]){year})?",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w.,:/-])(?:{week})(?P<month>{month})\.?[ ]?[-/,]?[ ]?(?:the[ ])?{day}"
-            rf"(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b)(?:(?:,[ ]?|[ ](?:of[ ]|in[ ])?|[-/]){year})?",
+            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?[ ]?[-/,]?[ ]?(?:the[ ])?{day}"
+            rf"(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b)(?:(?:[ ]?,[ ]?|[ ](?:of[ ]|in[ ])?|[-/]){year})?",
             re.IGNORECASE,
         ),
         re.compile(
@@ -134,6 +137,11 @@ def names_of(locale: str) -> _Names:
             r"(?:[ ](?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b)?"
             r"(?:[ ](?:of[ ])?(?:(?P<after>next|last|this)[ ]week|(?P<coming>coming)"
             r"|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",
+            re.IGNORECASE,
+        ),
+        re.compile(
+            rf"(?<![\w./-])(?P<year>(?:19|20)[0-9]{{2}})[-/. ](?P<month>{month})[-/. ]"
+            r"(?P<day>3[01]|[12][0-9]|0?[1-9])(?![\w:/]|[.,-][0-9])",
             re.IGNORECASE,
         ),
     )
@@ -153,6 +161,7 @@ def days(reading: Reading) -> list[Day]:
     found: list[Day] = []
     for reader in _READERS:
         found.extend(reader(reading, today))
+    found.extend(_beside_days(reading, found))
     found.sort(key=lambda day: (day.start, -day.end))
     kept: list[Day] = []
     for day in found:
@@ -176,7 +185,12 @@ def _numeric(reading: Reading, today: date) -> Iterator[Day]:
             day, month = month, day
         value = next_date(month, day, today)
         if value is not None:
-            yield Day(found.start("first"), found.end(), value, "year")
+            start = found.start("weekday") if found.group("weekday") else found.start("first")
+            yield Day(start, found.end(), value, "year")
+    for found in names_of(reading.context.locale).year_first.finditer(reading.text):
+        month = names_of(reading.context.locale).months[found.group("month").lower()]
+        year, day = int(found.group("year")), int(found.group("day"))
+        yield Day(*found.span(), _date(year, month, day))
 
 
 def _numeric_value(parts: tuple[str, ...], place: Writing) -> date | None:
@@ -316,17 +330,38 @@ def _named(reading: Reading, today: date) -> Iterator[Day]:
 
 def _counted(reading: Reading, today: date) -> Iterator[Day]:
     """Read "3 days ago", "in two weeks", "a month from tomorrow"."""
-    for length in lengths(reading):
+    for length in reading.once(lengths):
         if length.unit in ("second", "minute", "hour"):
             continue
         start, end, sign, anchor = counted_from(reading.text, length)
         if sign == 0:
             continue
         shift = {"tomorrow": 1, "yesterday": -1}.get(anchor, 0)
-        value = None
-        if length.count is not None and length.count == int(length.count):
-            value = added(today + timedelta(days=shift), sign * int(length.count), length.unit)
-        yield Day(start, end, value)
+        yield Day(start, end, _moved(today + timedelta(days=shift), sign, length))
+
+
+def _moved(day: date | None, sign: int, length: Length) -> date | None:
+    """Return the day that far before or after; None when the length is no whole number of days."""
+    if not length.parts:
+        return None
+    for count, unit in length.parts:
+        if day is None or count != int(count):
+            return None
+        day = added(day, sign * int(count), unit)
+    return day
+
+
+def _beside_days(reading: Reading, found: list[Day]) -> Iterator[Day]:
+    """Read "two days before christmas", "a week after 3 May": a length, a side and a day."""
+    ends = {length.end: length for length in reading.once(lengths)}
+    for day in found:
+        beside = _BESIDE.search(reading.text[max(0, day.start - 14) : day.start])
+        if beside is None:
+            continue
+        length = ends.get(day.start - len(beside.group()))
+        if length is not None and length.unit not in ("second", "minute", "hour"):
+            sign = -1 if beside.group("side").lower() == "before" else 1
+            yield Day(length.start, day.end, _moved(day.value, sign, length))
 
 
 def counted_from(text: str, length: Length) -> tuple[int, int, int, str]:

@@ -32,7 +32,7 @@ _UNIT = re.compile(
 _WORDED = re.compile(
     r"\b(?P<count>half[ ](?:an?[ ])?|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
     r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
-    rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019][A-Za-rt-z])",
+    rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019](?!s\b))",
     re.IGNORECASE,
 )
 _GLUED = re.compile(
@@ -49,14 +49,15 @@ class Length:
 
     `count` of `unit` ("day"); `seconds` is None when the count cannot be told ("a few days"), and
     then `count` is None too. A compound ("1 hour 30 minutes") has the unit of its first part and no
-    count.
+    count; `parts` holds the counts and units that it is made of.
     """
 
     start: int
     end: int
     count: Decimal | None
     unit: str
-    seconds: int | None
+    seconds: int | float | None
+    parts: tuple[tuple[Decimal, str], ...] = ()
 
 
 def lengths(reading: Reading) -> list[Length]:
@@ -69,7 +70,8 @@ def lengths(reading: Reading) -> list[Length]:
             continue
         if previous is not None and _continues(reading.text, previous, length):
             seconds = (previous.seconds or 0) + (length.seconds or 0)
-            joined[-1] = Length(previous.start, length.end, None, previous.unit, seconds)
+            parts = previous.parts + length.parts
+            joined[-1] = Length(previous.start, length.end, None, previous.unit, seconds, parts)
         else:
             joined.append(length)
     return joined
@@ -85,7 +87,8 @@ def _continues(text: str, first: Length, second: Length) -> bool:
 def _single(reading: Reading) -> Iterator[Length]:
     text = reading.text
     for quantity in reading.quantities:
-        unit = _UNIT.match(text, quantity.end)
+        after = text[quantity.end : quantity.end + 2].lstrip(" -")
+        unit = _UNIT.match(text, quantity.end) if after == "" or after[0].isalpha() else None
         if unit is None or quantity.value < 0 or quantity.suffixed:
             continue
         name = unit_name(unit.group("unit"))
@@ -122,13 +125,16 @@ def _with_half(text: str, start: int, end: int, count: Decimal, unit: str) -> Le
     more = _HALF_MORE.match(text, end)
     if more:
         count, end = count + Decimal("0.5"), more.end()
-    seconds = int(count * UNIT_SECONDS[unit])
+    exact = count * UNIT_SECONDS[unit]
+    seconds = int(exact) if exact == int(exact) else float(exact)
     # A google.protobuf.Duration holds at most 315,576,000,000 seconds.
     known = seconds <= 315_576_000_000
-    return Length(start, end, count if known else None, unit, seconds if known else None)
+    if not known:
+        return Length(start, end, None, unit, None)
+    return Length(start, end, count, unit, seconds, ((count, unit),))
 
 
 def durations(reading: Reading) -> Iterator[Match]:
     """Find lengths of time; the value is in seconds, unset for "a few days"."""
-    for length in lengths(reading):
+    for length in reading.once(lengths):
         yield match_at("duration", reading.text, length.start, length.end, length.seconds)

@@ -37,7 +37,7 @@ def moments(reading: Reading) -> Iterator[Match]:
     if reading.writing.language == "en" and not _ANY.search(reading.text):
         return
     yield from durations(reading)
-    found_days = days(reading)
+    found_days = reading.once(days)
     clocks = clock_times(reading.text)
     yield from _days(reading, found_days)
     yield from _clocks(reading, clocks)
@@ -117,7 +117,7 @@ def _at(reading: Reading, day: date, moment: time) -> str:
 
 def _counted(reading: Reading) -> Iterator[Match]:
     """Read "in 2 hours" and "30 minutes ago"."""
-    for length in lengths(reading):
+    for length in reading.once(lengths):
         if length.unit not in ("second", "minute", "hour"):
             continue
         start, end, sign, anchor = counted_from(reading.text, length)

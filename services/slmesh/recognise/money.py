@@ -18,7 +18,7 @@ from slmesh.recognise.quantities import Quantity
 from slmesh.recognise.reading import Reading
 
 _SIGNS = {
-    "US$": ("USD",), "U.S.$": ("USD",), "A$": ("AUD",), "AU$": ("AUD",), "C$": ("CAD",),
+    "USD$": ("USD",), "AUD$": ("AUD",), "CAD$": ("CAD",), "NZD$": ("NZD",), "US$": ("USD",), "U.S.$": ("USD",), "A$": ("AUD",), "AU$": ("AUD",), "C$": ("CAD",),
     "CA$": ("CAD",), "NZ$": ("NZD",), "HK$": ("HKD",), "S$": ("SGD",), "R$": ("BRL",),
     "NT$": ("TWD",), "£": ("GBP",), "€": ("EUR",), "₹": ("INR",), "₽": ("RUB",), "₩": ("KRW",),
     "₺": ("TRY",), "₴": ("UAH",), "₦": ("NGN",), "₱": ("PHP",), "฿": ("THB",), "₫": ("VND",),
@@ -47,6 +47,7 @@ _SMALL_NAMES = {
     "¢": ("USD", "CAD", "AUD"),
 }  # fmt: skip
 _FOLDED_SIGNS = {sign.lower(): sign for sign in _SIGNS}
+_SIGN_ENDS = frozenset(sign[-1] for sign in _SIGNS if not sign[-1].isalpha()) | {"\u00a2"}
 _MONEY_VERB = re.compile(
     r"\b(?:transfer(?:red|ring)?|send(?:ing)?|sent|pay(?:ing)?|paid|withdr[ae]w(?:ing)?|deposit"
     r"(?:ed|ing)?|mov(?:e|ed|ing)|spen[dt]|charged?|costs?|owes?|refund(?:ed)?|top[ -]up"
@@ -56,7 +57,7 @@ _MONEY_VERB = re.compile(
 )
 _PENCE_AFTER = re.compile(
     r"(?:[ ]and[ ]|[ ])?(?P<digits>[0-9]{1,2})[ ]?(?:p|pence|c|cents?)(?!\w)"
-    r"|[ ](?P<bare>[0-9]{2})(?![\w]|[:/.,-][0-9]|[ ](?:per|a|%))",
+    r"|[ ](?P<bare>[0-9]{2})(?=$|[.,;:!?)\n](?![0-9])|[ ](?:to|for|on|from|and|in|at|please)\b)",
     re.IGNORECASE,
 )
 _GREATEST = 2**63 - 1
@@ -115,12 +116,18 @@ def amounts(reading: Reading) -> Iterator[Match]:
 
 
 def _with_currency(text: str, quantity: Quantity, region: str) -> Match | None:
-    before = _before().search(text, max(0, quantity.start - 6), quantity.start)
+    near = text[max(0, quantity.start - 2) : quantity.start].rstrip(" ")
+    before = None
+    if near and (near[-1].isalpha() or near[-1] in _SIGN_ENDS):
+        before = _before().search(text, max(0, quantity.start - 6), quantity.start)
     if before is not None:
         currency = _currency_of(before.group("sign"), before.group("code"), region)
         if currency:
             return _amount(text, before.start(), quantity.end, quantity.value, currency)
-    after = _after().match(text, quantity.end)
+    near = text[quantity.end : quantity.end + 2].lstrip(" -")
+    after = None
+    if near and (near[0].isalpha() or near[0] in _SIGN_ENDS):
+        after = _after().match(text, quantity.end)
     if after is None:
         return None
     if after.group("small"):

@@ -33,6 +33,7 @@ _ORDINAL_WORDS = {
     "nineteenth": 19, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50,
     "sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100,
     "thousandth": 1000, "millionth": 10**6,
+    "billionth": 10**9, "trillionth": 10**12, "nineth": 9,
 }  # fmt: skip
 _ORDINAL = re.compile(
     r"(?<![\w.,])(?P<digits>[0-9]{1,9})[ ]?(?P<tail>st|nd|rd|th)\b"
@@ -73,8 +74,9 @@ def _is_plain(text: str, quantity: Quantity) -> bool:
     if quantity.worded:
         lone = text[quantity.start : quantity.end].lower() == "one"
         return not (lone and _ONE_IS_NO_COUNT.search(before))
-    glued = _GLUED_AFTER.match(text, quantity.end) or _GLUED_BEFORE.search(before)
-    return glued is None
+    if _GLUED_AFTER.match(text, quantity.end):
+        return False
+    return not before or before[-1] in " \n" or _GLUED_BEFORE.search(before) is None
 
 
 def percentages(reading: Reading) -> Iterator[Match]:
@@ -128,13 +130,13 @@ def people(reading: Reading) -> Iterator[Match]:
     """
     text = reading.text
     for quantity in reading.quantities:
-        if quantity.value != int(quantity.value) or not 0 < quantity.value < 1000:
+        if not 0 < quantity.value < 1000 or quantity.value != int(quantity.value):
             continue
         noun = _COUNT_NOUN.match(text, quantity.end)
         value = float(quantity.value)
         if noun:
             yield match_at("people", text, quantity.start, noun.end(), value)
-        elif _COUNT_BEFORE.search(text[max(0, quantity.start - 40) : quantity.start]):
+        elif text[max(0, quantity.start - 2) : quantity.start - 1].isalpha() and _COUNT_BEFORE.search(text[max(0, quantity.start - 40) : quantity.start]):
             glued = _GLUED_AFTER.match(text, quantity.end) or _NOT_PEOPLE.match(text, quantity.end)
             if not glued:
                 yield match_at("people", text, quantity.start, quantity.end, value)

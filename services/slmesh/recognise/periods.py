@@ -60,7 +60,7 @@ def _month_patterns(locale: str) -> tuple[re.Pattern[str], re.Pattern[str], re.P
     return (
         re.compile(
             rf"\b(?:(?P<cue>in|during|for|since|of|all|until|by|from|early|late|this|next|last)[ ])?"
-            rf"(?P<month>{month})\b\.?(?:,?[ ](?:of[ ])?(?:(?P<year>(?:19|20)[0-9]{{2}})(?![\w:/])"
+            rf"(?P<month>{month})\b(?:\.?,?[ ](?:of[ ])?(?:(?P<year>(?:19|20)[0-9]{{2}})(?![\w:/])"
             r"|(?P<which>this|next|last)[ ]year))?(?![ ]?[0-9])",
             re.IGNORECASE,
         ),
@@ -114,7 +114,7 @@ def _unit_around(today: date, unit: str, shift: int) -> tuple[date | None, date 
 
 def _lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
     """Read "the last 3 months", "next two weeks"."""
-    for length in lengths(reading):
+    for length in reading.once(lengths):
         if length.unit in ("second", "minute", "hour"):
             continue
         before = _BEFORE_LENGTH.search(reading.text[max(0, length.start - 12) : length.start])
@@ -154,6 +154,8 @@ def _year_of_month(found: re.Match[str], month: int, cue: str, today: date) -> i
         return int(found.group("year"))
     if found.group("which"):
         return today.year + {"this": 0, "next": 1, "last": -1}[found.group("which").lower()]
+    if cue == "this":
+        return today.year
     past = cue in ("last", "since")
     if past:
         return today.year if month < today.month else today.year - 1

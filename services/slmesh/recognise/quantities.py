@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 _UNITS = {
-    "zero": 0, "nil": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6,
+    "zero": 0, "nil": 0, "nought": 0, "naught": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6,
     "seven": 7, "eight": 8, "nine": 9,
 }  # fmt: skip
 _TEENS = {
@@ -35,10 +35,12 @@ _WORD_PATTERN = "|".join(sorted([*_WORDS, *_SCALES], key=len, reverse=True))
 _MARKED = {
     ".": r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
     r"|[0-9]{1,3}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?![0-9])"
-    r"|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+",
+    r"|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])"
+    r"|[1-9][0-9]{0,2}(?:[ \u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?(?![\w/-])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+",
     ",": r"[0-9]{1,3}(?:[.'\u00a0\u202f ][0-9]{3})+(?:,[0-9]+)?(?![0-9])"
     r"|[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,2}(?![0-9])|[0-9]+(?:,[0-9]+)?|,[0-9]+",
 }
+_AFTER_CODE = "|".join(rf"(?<=\b{code})" for code in ("usd", "gbp", "eur", "chf", "cad", "aud"))
 _LONGEST = 40
 """Digits in the longest number that is read; a longer run is not a quantity."""
 
@@ -61,7 +63,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    kind: str  # digits, small, scale, and, a, half, point
+    kind: str  # digits, small, scale, minus, and, a, half, point
     start: int
     end: int
     value: Decimal
@@ -89,9 +91,10 @@ def quantities(text: str, decimal_mark: str) -> list[Quantity]:
 @lru_cache(maxsize=2)
 def _pattern(decimal_mark: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?<![\w])(?P<digits>(?<![0-9][.,:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
+        rf"(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
         r"(?P<suffix>(?:k|mn|mln|m|bn|b)(?![\w]))?"
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
+        r"|\b(?P<minus>minus|negative)\b"
         r"|\b(?P<joint>and|an?|half|point)\b",
         re.IGNORECASE,
     )
@@ -110,6 +113,8 @@ def _tokens(text: str, decimal_mark: str) -> Iterator[_Token]:
             suffix = (found.group("suffix") or "").lower()
             scale = _SUFFIXES.get(suffix, 1)
             yield _Token("digits", found.start(), found.end(), value * scale, bool(suffix))
+        elif found.group("minus"):
+            yield _Token("minus", found.start(), found.end(), Decimal(-1))
         elif found.group("word"):
             word = found.group("word").lower()
             if word in _WORDS and not found.group("plural"):
@@ -125,6 +130,8 @@ def _tokens(text: str, decimal_mark: str) -> Iterator[_Token]:
 def _decimal(digits: str, decimal_mark: str) -> Decimal | None:
     if len(digits) > _LONGEST:
         return None
+    if digits.isdigit():
+        return Decimal(digits)
     plain = digits.replace("\u2212", "-")
     dot, comma = plain.rfind("."), plain.rfind(",")
     if dot >= 0 and comma >= 0:
@@ -198,8 +205,13 @@ class _Reader:
 
 def _longest(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity | None, int]:
     """Return the longest number that starts at the token, and how many tokens it takes."""
-    reader = _Reader(text, tokens, index)
     opening = tokens[index]
+    if opening.kind == "minus":
+        return _negative(text, tokens, index)
+    if opening.kind == "digits" and not _joined(text, tokens, index):
+        value = opening.value
+        return Quantity(opening.start, opening.end, value, suffixed=opening.suffixed), 1
+    reader = _Reader(text, tokens, index)
     if not _open(reader, opening):
         return None, 1
     _continue(reader)
@@ -209,6 +221,28 @@ def _longest(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity 
     worded = all(token.kind != "digits" for token in span)
     suffixed = last.suffixed
     return Quantity(opening.start, last.end, value, worded, suffixed), reader.used
+
+
+def _negative(
+    text: str, tokens: Sequence[_Token], index: int
+) -> tuple[Quantity | None, int]:
+    """Read "minus five": the number after the word, turned."""
+    if index + 1 == len(tokens) or tokens[index + 1].kind == "minus":
+        return None, 1
+    if text[tokens[index].end : tokens[index + 1].start] != " ":
+        return None, 1
+    positive, used = _longest(text, tokens, index + 1)
+    if positive is None:
+        return None, 1
+    start, worded = tokens[index].start, positive.worded
+    return Quantity(start, positive.end, -positive.value, worded, positive.suffixed), used + 1
+
+
+def _joined(text: str, tokens: Sequence[_Token], index: int) -> bool:
+    """Tell whether a word that could belong to the number stands next to it."""
+    if index + 1 == len(tokens) or tokens[index + 1].kind == "digits":
+        return False
+    return tokens[index + 1].start - tokens[index].end <= 3
 
 
 def _open(reader: _Reader, opening: _Token) -> bool:
@@ -222,6 +256,11 @@ def _open(reader: _Reader, opening: _Token) -> bool:
         reader.group = Decimal(1)
         reader.take()
         return True
+    if opening.kind == "scale" and following is not None and following.kind == "scale":
+        if opening.value < following.value:
+            reader.group = opening.value
+            reader.take()
+            return True
     if opening.kind == "half" and following is not None and following.kind in ("a", "scale"):
         scale = following if following.kind == "scale" else reader.peek(2)
         if scale is not None and scale.kind == "scale":
@@ -254,7 +293,7 @@ def _takes_and(reader: _Reader) -> bool:
     following = reader.peek(1)
     if following is None:
         return False
-    if following.kind == "small" and reader.last_scaled and reader.smallest_scale != 12:
+    if following.kind in ("small", "digits") and reader.last_scaled and reader.smallest_scale != 12:
         if not reader.may_add(following.value):
             return False
         reader.take()
@@ -278,7 +317,7 @@ def _takes_fraction(reader: _Reader) -> bool:
     """Take "point two five" as .25."""
     digits = []
     while (token := reader.peek(1 + len(digits))) is not None:
-        if token.kind != "small" or token.value > 9:
+        if token.kind != "small" or (token.value > 9 and digits):
             break
         digits.append(str(token.value))
     if not digits or len(digits) > _LONGEST:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from slmesh.recognise.locales import Writing, writing
 from slmesh.recognise.match import Context, Match
 from slmesh.recognise.quantities import Quantity, quantities
+
+T = TypeVar("T")
 
 
 class Reading:
@@ -21,6 +24,13 @@ class Reading:
     def __init__(self, text: str, context: Context) -> None:
         self.text = text
         self.context = context
+        self._built: dict[object, object] = {}
+
+    def once(self, build: Callable[[Reading], T]) -> T:
+        """Return what `build` makes of this reading, made at most once."""
+        if build not in self._built:
+            self._built[build] = build(self)
+        return cast(T, self._built[build])
 
     @cached_property
     def writing(self) -> Writing:

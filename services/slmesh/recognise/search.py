@@ -76,13 +76,12 @@ def without_overlaps(matches: Iterable[Match]) -> list[Match]:
         matches,
         key=lambda match: (_STRENGTH[match.kind], match.start - match.end, match.start, match.kind),
     )
-    # Matches are kept when none of their code points is taken; a set of taken offsets is linear
-    # in the length of the text, a comparison of all pairs is not.
-    taken: set[int] = set()
+    # A match is kept when none of its code points is taken: linear in the text, where a comparison
+    # of all pairs is not.
+    taken = bytearray(max((match.end for match in ranked), default=0))
     kept = []
     for match in ranked:
-        offsets = range(match.start, match.end)
-        if taken.isdisjoint(offsets):
-            taken.update(offsets)
+        if taken.find(1, match.start, match.end) < 0:
+            taken[match.start : match.end] = b"\x01" * (match.end - match.start)
             kept.append(match)
     return sorted(kept, key=lambda match: match.start)
