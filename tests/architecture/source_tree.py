@@ -25,7 +25,8 @@ class SourceModule:
     @property
     def place(self) -> str:
         """The path as a reader of the repository knows it."""
-        return self.path.relative_to(REPOSITORY).as_posix()
+        inside = self.path.is_relative_to(REPOSITORY)
+        return (self.path.relative_to(REPOSITORY) if inside else self.path).as_posix()
 
     @property
     def name(self) -> str:
