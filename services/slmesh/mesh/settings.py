@@ -16,7 +16,7 @@ from typing import Any
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.naming import suggestion
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "child_environment", "load_settings"]
 
 _PREFIX = "SLMESH_"
 
@@ -151,6 +151,17 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
         if text:
             values[specs[name].name] = _from_text(name, text, str(specs[name].type))
     return Settings(**(values | overrides))
+
+
+def child_environment(settings: Settings, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment for a child that is to load exactly these settings.
+
+    Args:
+        settings: What the child's :func:`load_settings` returns.
+        extra: Variables that are not settings, such as the flags of a library.
+    """
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(_PREFIX)}
+    return kept | settings.to_environment() | dict(extra or {})
 
 
 def _to_text(value: Any) -> str:

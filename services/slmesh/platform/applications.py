@@ -1,0 +1,63 @@
+"""Makes the Ray Serve application of a service from its manifest.
+
+Ray Serve imports :func:`build` on every cluster, local or in Kubernetes (``serveConfigV2`` names it),
+with the settings in the environment. It knows nothing of where the cluster runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ray import serve
+
+from slmesh.mesh.catalog import find_manifest
+from slmesh.mesh.errors import InvalidArgument
+from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.serve import Replica
+from slmesh.mesh.settings import load_settings
+
+__all__ = ["build", "route_prefix", "serve_options"]
+
+_LONGEST_DRAIN_S = 20
+
+
+def build(args: Mapping[str, str]) -> serve.Application:
+    """Return the application of one service.
+
+    Args:
+        args: ``{"service": NAME}``.
+
+    Raises:
+        MeshError: There is no such service, or its manifest is wrong.
+    """
+    if set(args) != {"service"}:
+        raise InvalidArgument(f"args must be {{'service': NAME}}, are {dict(args)}", field="args")
+    manifest = find_manifest(args["service"], load_settings())
+    deployment: Any = serve.deployment(Replica)
+    return deployment.options(name=manifest.name, **serve_options(manifest)).bind(manifest.name)
+
+
+def route_prefix(service: str) -> str:
+    """Return the prefix without which Serve does not offer an application over gRPC."""
+    return f"/{service}"
+
+
+def serve_options(manifest: Manifest) -> dict[str, Any]:
+    """Return what Serve must know about the deployment of a service.
+
+    Serve's limits stand above the service's own queue, so that a full queue is answered by the
+    boundary, with a reason and a delay, and not by Serve with a bare code.
+    """
+    drain_s = max(_LONGEST_DRAIN_S, math.ceil(manifest.timeout_ms / 1000) + 5)
+    return {
+        "num_replicas": manifest.replicas,
+        "max_ongoing_requests": manifest.max_queue_items + 2 * manifest.max_batch_size,
+        "max_queued_requests": manifest.max_queue_items,
+        "max_surge_percent": 100,  # else an update of a single replica is a gap of a model load
+        "graceful_shutdown_wait_loop_s": 0.2,
+        "graceful_shutdown_timeout_s": drain_s,
+        "health_check_period_s": 5,
+        "ray_actor_options": {"num_cpus": manifest.cpus},
+    }

@@ -1,0 +1,60 @@
+"""Asks services for their health, by ``grpc.health.v1`` through the ingress, as any client would.
+
+A service is healthy when its ingress says so, not when its process says so: the check takes the
+path of a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from slmesh.mesh.context import APPLICATION_KEY
+
+__all__ = ["HealthChecks"]
+
+_TIMEOUT_S = 2.0
+
+
+class HealthChecks:
+    """Health checks of services behind one address.
+
+    Args:
+        address: ``host:port`` of the ingress, or of a router.
+        credentials: TLS of the channel; plain text when None.
+    """
+
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        # an ingress that was not there yet is found within a second
+        options = [("grpc.max_reconnect_backoff_ms", 1000)]
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=options)
+        self._stub = health_pb2_grpc.HealthStub(self._channel)
+
+    def run(self, services: Iterable[str]) -> dict[str, bool]:
+        """Return for each service whether it serves; the checks run at the same time."""
+        calls = {
+            service: self._stub.Check.future(
+                health_pb2.HealthCheckRequest(),
+                metadata=((APPLICATION_KEY, service),) if service else (),
+                timeout=_TIMEOUT_S,
+            )
+            for service in services
+        }
+        return {service: _serves(call) for service, call in calls.items()}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+
+def _serves(call: grpc.Future) -> bool:
+    try:
+        response = call.result()
+    except grpc.RpcError:
+        return False
+    return bool(response.status == health_pb2.HealthCheckResponse.ServingStatus.SERVING)
