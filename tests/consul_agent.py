@@ -183,6 +183,7 @@ class ConsulAgentProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.http_port, lan, rpc = free_ports(3)
         self.address = f"127.0.0.1:{self.http_port}"
+        self.state_dir = folder / "data"
         self.token = ""
         ports = {"http": self.http_port, "dns": -1, "grpc": -1, "server": rpc}
         ports |= {"serf_lan": lan, "serf_wan": -1}
@@ -190,7 +191,7 @@ class ConsulAgentProcess:
             ports["grpc_tls"] = -1
         config: dict[str, Any] = {"ports": ports, "disable_update_check": True}
         if durable:
-            config |= {"server": True, "bootstrap_expect": 1, "data_dir": str(folder / "data")}
+            config |= {"server": True, "bootstrap_expect": 1, "data_dir": str(self.state_dir)}
             # The fastest elections there are, instead of those for slow networks.
             config |= {"performance": {"raft_multiplier": 1}}
         (folder / "agent.json").write_text(json.dumps(config | (settings or {})))
