@@ -2,6 +2,9 @@
 
 from tests.architecture.source_tree import SourceModule, is_within
 
+from slmesh.mesh.catalog import discover
+from slmesh.mesh.settings import Settings
+
 SHARED = ("slmesh.api", "slmesh.mesh")
 PARTS = ("slmesh.tiers", "slmesh.recognise", "slmesh.weights", "slmesh.discovery")
 """Packages below the services: model parts, and how instances are found."""
@@ -108,12 +111,7 @@ def test_only_the_edge_imports_ray(mesh_modules: list[SourceModule]) -> None:
     assert not found, f"only {', '.join(edges)} may know Ray:\n" + "\n".join(found)
 
 
-def test_the_rules_see_the_services(mesh_modules: list[SourceModule]) -> None:
-    folders = {
-        path.parent.name
-        for module in mesh_modules
-        for path in [module.path.with_name("service.yaml")]
-        if path.exists()
-    }
-    seen = {(service_of(m.name) or "").split(".")[-1] for m in mesh_modules}
-    assert folders <= seen
+def test_the_rules_see_every_service_the_mesh_finds(mesh_modules: list[SourceModule]) -> None:
+    found = discover(Settings(service_path=())).values()
+    seen = {m.path.parent: service_of(m.name) for m in mesh_modules}
+    assert all(seen[manifest.folder] for manifest in found)

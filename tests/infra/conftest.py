@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from slmesh.mesh.catalog import discover
 from slmesh.mesh.manifest import Manifest, load_manifest
+from slmesh.mesh.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -18,7 +20,8 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def service_files() -> list[Path]:
     """The manifest of every service of the mesh."""
-    return sorted((REPOSITORY / "services" / "slmesh").rglob("service.yaml"))
+    found = discover(Settings(service_path=())).values()
+    return [manifest.folder / "service.yaml" for manifest in found]
 
 
 @pytest.fixture(scope="session")

@@ -94,9 +94,10 @@ def test_every_service_has_a_resource_that_watches_its_folder(
     tilt: Tilt, service_files: list[Path]
 ) -> None:
     resources = {arguments[0]: named for arguments, named in tilt.calls["local_resource"]}
-    for path in service_files:
-        name = yaml.safe_load(path.read_text())["name"]
-        assert str(path.parent) in resources[name]["deps"]
+    names = {yaml.safe_load(path.read_text())["name"]: path.parent for path in service_files}
+    assert resources.keys() == {*names, "test"}
+    for name, folder in names.items():
+        assert str(folder) in resources[name]["deps"]
 
 
 def test_a_new_service_appears_without_an_edit(tmp_path: Path, manifests: list[Manifest]) -> None:
