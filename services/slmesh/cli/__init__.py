@@ -1,5 +1,5 @@
 """The ``slmesh`` command."""
 
-from slmesh.cli.app import app
+from slmesh.cli.app import app, main
 
-__all__ = ["app"]
+__all__ = ["app", "main"]

@@ -15,7 +15,8 @@ from slmesh.mesh.settings import Settings, load_settings
 __all__ = ["AddressOption", "Connection", "LocalOption", "TenantOption"]
 
 AddressOption = Annotated[
-    str, typer.Option("--address", help="host:port of the router; SLMESH_ROUTER_ADDRESS when empty.")
+    str,
+    typer.Option("--address", help="host:port of the router; SLMESH_ROUTER_ADDRESS when empty."),
 ]
 LocalOption = Annotated[
     bool, typer.Option("--local", help="Load the services into this process instead.")

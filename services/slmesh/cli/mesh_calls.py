@@ -29,7 +29,7 @@ ServiceArgument = Annotated[str, typer.Argument(help="The service, as `slmesh st
 TextArgument = Annotated[str, typer.Argument(help="The text; `-` reads it from standard input.")]
 FileOption = Annotated[
     Path | None,
-    typer.Option("--file", help="JSONL instead of a text: a request, or {\"text\": ...}, a line."),
+    typer.Option("--file", help='JSONL instead of a text: a request, or {"text": ...}, a line.'),
 ]
 
 
@@ -68,7 +68,7 @@ def _rank(
     file: FileOption = None,
     collection: Annotated[str, typer.Option(help="A collection the service declares.")] = "",
     candidates: Annotated[
-        Path | None, typer.Option(help="JSONL of {\"id\": ..., \"text\": ...} to rank instead.")
+        Path | None, typer.Option(help='JSONL of {"id": ..., "text": ...} to rank instead.')
     ] = None,
     address: AddressOption = "",
     local: LocalOption = False,

@@ -57,7 +57,9 @@ def _abstention(abstention: abstention_pb2.Abstention) -> str:
 
 def _classification(response: Any) -> str:
     if response.WhichOneof("outcome") == "labels":
-        return ", ".join(f"{label.name} {label.probability:.2f}" for label in response.labels.labels)
+        return ", ".join(
+            f"{label.name} {label.probability:.2f}" for label in response.labels.labels
+        )
     nearest = ", ".join(f"{label.name} {label.probability:.2f}" for label in response.nearest)
     return _abstention(response.abstention) + (f" (nearest {nearest})" if nearest else "")
 

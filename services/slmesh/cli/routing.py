@@ -31,7 +31,9 @@ def add_to(app: typer.Typer) -> None:
 def _ask(
     text: Annotated[str, typer.Argument(help="What the user says.")],
     flow: FlowOption = "support",
-    request_id: Annotated[str, typer.Option(help="A UUID; a repeat returns the same decision.")] = "",
+    request_id: Annotated[
+        str, typer.Option(help="A UUID; a repeat returns the same decision.")
+    ] = "",
     address: AddressOption = "",
     local: LocalOption = False,
     tenant: TenantOption = "default",
@@ -112,8 +114,10 @@ def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None
             for c in explained.conditions
         ),
     )
-    console.print(f"[dim]decision {decision.decision_id}, flow {decision.flow}"
-                  f" {decision.flow_revision}[/]", highlight=False)
+    console.print(
+        f"[dim]decision {decision.decision_id}, flow {decision.flow} {decision.flow_revision}[/]",
+        highlight=False,
+    )
 
 
 def _list_flows(as_json: JsonOption = False) -> None:

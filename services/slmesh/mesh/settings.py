@@ -32,6 +32,8 @@ class Settings:
         host: The address the router and the ingress listen on.
         router_port: The router's gRPC port.
         ingress_port: The gRPC port of Serve's ingress.
+        ingress_address: Where the router finds the ingress, ``host:port``; ``host`` and
+            ``ingress_port`` when empty.
         router_address: Where clients and the command line find the router.
         tls_certificate: PEM file with the router's certificate chain; TLS is on when set.
         tls_key: PEM file with the router's private key.
@@ -67,6 +69,7 @@ class Settings:
     host: str = "127.0.0.1"
     router_port: int = 50051
     ingress_port: int = 50052
+    ingress_address: str = ""
     router_address: str = "127.0.0.1:50051"
     tls_certificate: Path | None = None
     tls_key: Path | None = None

@@ -1,0 +1,201 @@
+"""The demo: start a mesh, route real messages through it, print what happened, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from rich.table import Table
+
+from slmesh.api.classify.v1 import classify_pb2
+from slmesh.api.route.v1 import route_pb2
+from slmesh.cli.output import console, progress_bar
+from slmesh.cli.rendering import DESCRIBE, answered_by, enum_word, money, signals_of
+from slmesh.mesh.client import Mesh
+from slmesh.mesh.errors import MeshError
+
+__all__ = ["read_messages", "route_all", "show"]
+
+_IN_FLIGHT = 2
+_TIMEOUT_S = 90.0
+_WIDTH = 200
+
+
+@dataclass(frozen=True)
+class Routed:
+    """One message and what became of it.
+
+    Attributes:
+        message: The row of ``messages.jsonl``.
+        decision: The router's decision, or None when it failed.
+        error: Why it failed.
+    """
+
+    message: Mapping[str, str]
+    decision: route_pb2.Decision | None
+    error: MeshError | None = None
+
+
+def read_messages() -> list[dict[str, str]]:
+    """Return the demo's messages, written for this project."""
+    text = files("slmesh.demo").joinpath("messages.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def run_messages(mesh: Mesh, messages: Sequence[Mapping[str, str]]) -> list[Routed]:
+    """Route the messages, a few at a time, and return them in their order."""
+    room = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def route(message: Mapping[str, str], advance: Any) -> Routed:
+        request = route_pb2.RouteRequest(flow=message["flow"], text=message["text"])
+        async with room:
+            try:
+                response = await mesh.route(request, timeout_s=_TIMEOUT_S)
+                routed = Routed(message, response.decision)
+            except MeshError as error:
+                routed = Routed(message, None, error)
+        advance()
+        return routed
+
+    with progress_bar("routing messages", len(messages)) as advance:
+        return list(await asyncio.gather(*(route(message, advance) for message in messages)))
+
+
+def show(routed: Sequence[Routed], seconds: float) -> None:
+    """Print the table and the summary."""
+    table = Table(
+        title=f"{len(routed)} messages through the router",
+        title_justify="left",
+        title_style="bold",
+        show_lines=True,
+    )
+    for name, width in (
+        ("message", 38),
+        ("route: why", 26),
+        ("intent", 22),
+        ("fields", 24),
+        ("urgency", 8),
+        ("guard", 12),
+        ("answered by", 16),
+        ("ms", None),
+        ("cost", None),
+        ("all LLM", None),
+    ):
+        right = name in ("ms", "cost", "all LLM")
+        table.add_column(name, width=width, overflow="fold", justify="right" if right else "left")
+    for row in routed:
+        table.add_row(*_cells(row))
+    console.print(table, width=_WIDTH)
+    _print_answers(routed)
+    _summarise(routed, seconds)
+
+
+def _cells(row: Routed) -> list[str]:
+    text = row.message["text"]
+    if row.decision is None:
+        assert row.error is not None
+        return [text, f"[red]{row.error.reason}[/]", *[""] * 8]
+    decision = row.decision
+    said = signals_of(decision)
+    path = enum_word(route_pb2.Path, "PATH_", decision.path)
+    reasons = ", ".join(dict.fromkeys(r.code.lower() for r in decision.reasons))
+    degraded = " [yellow](degraded)[/]" if decision.degradations else ""
+    source = enum_word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source)
+    model = answered_by(decision.answer.provenance)
+    return [
+        f"{text}\n[dim]{row.message['flow']}, {row.message['kind']}[/]",
+        f"[bold]{path}[/]{degraded}: {reasons}",
+        _intent(said.get("classify")),
+        DESCRIBE["extract"](said["extract"]) if "extract" in said else "-",
+        _urgency(said.get("score")),
+        DESCRIBE["guard"](said["guard"]) if "guard" in said else "-",
+        f"{source}: {model}" if model else source,
+        str(decision.latency.ToMilliseconds()),
+        money(decision.cost.usd_micros),
+        money(decision.all_llm_cost.usd_micros),
+    ]
+
+
+def _intent(answer: classify_pb2.ClassifyResponse | None) -> str:
+    if answer is None:
+        return "-"
+    if answer.WhichOneof("outcome") == "labels":
+        top = answer.labels.labels[0]
+        return f"{top.name} {top.probability:.2f} [dim]({answer.provenance.tier})[/]"
+    return f"{DESCRIBE['classify'](answer).partition(' (')[0]} [dim]({answer.provenance.tier})[/]"
+
+
+def _urgency(answer: Any) -> str:
+    if answer is None or answer.WhichOneof("outcome") != "scores":
+        return "-"
+    for score in answer.scores.scores:
+        if score.scale == "urgency":
+            top = max(score.levels, key=lambda level: level.probability)
+            return f"{top.name} {top.probability:.2f}"
+    return "-"
+
+
+def _print_answers(routed: Sequence[Routed]) -> None:
+    console.print("\n[bold]One answer of each kind[/]")
+    seen: set[tuple[int, int]] = set()
+    for row in routed:
+        if row.decision is None:
+            continue
+        key = (row.decision.path, row.decision.answer.source)
+        if key in seen or not row.decision.answer.text:
+            continue
+        seen.add(key)
+        source = enum_word(route_pb2.AnswerSource, "ANSWER_SOURCE_", key[1])
+        console.print(f"[dim]{source}[/] {row.message['text']}", highlight=False)
+        console.print(f"    → {row.decision.answer.text.strip()}", highlight=False)
+
+
+def _summarise(routed: Sequence[Routed], seconds: float) -> None:
+    decisions = [row.decision for row in routed if row.decision is not None]
+    paths = Counter(enum_word(route_pb2.Path, "PATH_", d.path) for d in decisions)
+    small = [d for d in decisions if d.cost.usd_micros == 0]
+    cost = sum(d.cost.usd_micros for d in decisions)
+    all_llm = sum(d.all_llm_cost.usd_micros for d in decisions)
+    console.print("\n[bold]Summary[/]")
+    counted = ", ".join(f"{count} {path}" for path, count in paths.most_common())
+    console.print(
+        f"  {len(routed)} messages in {seconds:.1f} s: {counted},"
+        f" {sum(bool(d.degradations) for d in decisions)} degraded,"
+        f" {len(routed) - len(decisions)} failed",
+        highlight=False,
+    )
+    if not decisions:
+        return
+    console.print(
+        f"  {len(small)} of {len(decisions)} ({len(small) / len(decisions):.0%}) without the LLM,"
+        f" median {_median_ms(small)} ms; with it, median"
+        f" {_median_ms([d for d in decisions if d.cost.usd_micros])} ms",
+        highlight=False,
+    )
+    saved = f", {1 - cost / all_llm:.0%} less" if all_llm else ""
+    console.print(
+        f"  cost {money(cost)}, everything to the LLM {money(all_llm)}{saved}"
+        " [dim](prices: SLMESH_PRICE_*; small models are counted as free, their machine is"
+        " there anyway)[/]",
+        highlight=False,
+    )
+
+
+def _median_ms(decisions: Sequence[route_pb2.Decision]) -> str:
+    if not decisions:
+        return "-"
+    return f"{statistics.median(d.latency.ToMicroseconds() for d in decisions) / 1e3:.1f}"
+
+
+async def route_all(mesh: Mesh) -> tuple[list[Routed], float]:
+    """Route every message of the demo; returns them and the seconds it took."""
+    started = time.perf_counter()
+    routed = await run_messages(mesh, read_messages())
+    return routed, time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""The messages of the demo, written for this project."""
