@@ -8,6 +8,7 @@ from tests.consul_agent import ConsulAgentProcess, free_ports
 
 from slmesh.discovery.agent import ConsulAgent, GrpcCheck, Registration
 from slmesh.discovery.consul import ConsulDiscovery
+from slmesh.discovery.registration import RouterRegistration
 from slmesh.mesh.errors import InvalidArgument, MeshError, PermissionDenied, Unavailable
 
 _DENY = {"acl": {"enabled": True, "default_policy": "deny"}}
@@ -208,3 +209,17 @@ async def test_a_token_taken_away_leaves_the_last_answer_with_the_reason(
     agent.call("DELETE", f"/acl/token/{mesh_token['AccessorID']}")
     await until(lambda: "consul_token" in discovery.resolve("intent").error, timeout_s=5)
     assert discovery.resolve("intent").instances[0].port == 1001
+
+
+async def test_a_router_whose_token_is_refused_goes_on_and_logs_why_once(
+    start_agent: Callable[..., ConsulAgentProcess], caplog: pytest.LogCaptureFixture
+) -> None:
+    agent, _ = guarded(start_agent)
+    connection = ConsulAgent(agent.address, token="11111111-2222-3333-4444-555555555555")
+    router = RouterRegistration(connection, host="127.0.0.1", port=1001, sync_s=0.05)
+    await router.start()
+    await asyncio.sleep(0.3)
+    await router.close()
+    refused = [r for r in caplog.records if r.getMessage() == "discovery.register_failed"]
+    assert [record.__dict__["reason"] for record in refused] == ["CONSUL_TOKEN_REFUSED"]
+    assert "consul_token" in refused[0].__dict__["error"]

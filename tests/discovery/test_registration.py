@@ -42,6 +42,11 @@ async def register() -> AsyncIterator[Register]:
         await item.close()
 
 
+def quick(server: HealthServer) -> GrpcCheck:
+    """A check at the shortest interval Consul allows."""
+    return GrpcCheck(target=f"127.0.0.1:{server.port}", interval_s=1.0)
+
+
 def routers(discovery: ConsulDiscovery) -> list[int]:
     with contextlib.suppress(NotFound, Unavailable):
         return [item.port for item in discovery.resolve("router").instances]
@@ -56,7 +61,8 @@ async def test_a_serving_router_is_found_with_its_place_and_version(
     until: Until,
 ) -> None:
     discovery = await discover(agent)
-    await register(agent, health_server.port, metadata={"version": "0.1.0"})
+    check = quick(health_server)
+    await register(agent, health_server.port, metadata={"version": "0.1.0"}, check=check)
     await until(lambda: routers(discovery) == [health_server.port], timeout_s=5)
     found = discovery.resolve("router").instances[0]
     assert (found.zone, found.region, found.metadata["version"]) == ("a", "eu", "0.1.0")
@@ -93,8 +99,7 @@ async def test_a_router_that_recovers_is_found_again(
     until: Until,
 ) -> None:
     discovery = await discover(agent)
-    check = GrpcCheck(target=f"127.0.0.1:{health_server.port}", interval_s=1.0)
-    await register(agent, health_server.port, check=check)
+    await register(agent, health_server.port, check=quick(health_server))
     await until(lambda: routers(discovery), timeout_s=5)
     await health_server.say(serving=False)
     await until(lambda: not routers(discovery), timeout_s=5)
@@ -128,7 +133,7 @@ async def test_a_closed_registration_is_gone_at_once(
     until: Until,
 ) -> None:
     discovery = await discover(agent)
-    registration = await register(agent, health_server.port)
+    registration = await register(agent, health_server.port, check=quick(health_server))
     await until(lambda: routers(discovery), timeout_s=5)
     await registration.close()
     await until(lambda: not routers(discovery), timeout_s=2)
@@ -143,7 +148,7 @@ async def test_an_agent_that_lost_the_router_is_told_again_and_no_client_notices
     until: Until,
 ) -> None:
     discovery = await discover(agent)
-    await register(agent, health_server.port, sync_s=0.3)
+    await register(agent, health_server.port, sync_s=0.3, check=quick(health_server))
     await until(lambda: routers(discovery), timeout_s=5)
     agent.kill()
     await until(lambda: discovery.resolve("router").error, timeout_s=5)

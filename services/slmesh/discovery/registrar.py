@@ -53,8 +53,8 @@ class Registrar:
 
     Args:
         agent: The agent to register with; closed with this object.
-        list_applications: Returns what runs now; called in a thread. While it fails or hangs
-            nobody vouches for anything, so everything fails after ``ttl_s``.
+        list_applications: Returns what runs now, well within ``ttl_s``; called in a thread. While
+            it fails or hangs nobody vouches for anything, so everything fails after ``ttl_s``.
         cluster: The cluster's name: one registrar for each cluster and agent.
         address: ``host:port`` of the cluster's ingress.
         zone: The cluster's zone.
@@ -75,7 +75,7 @@ class Registrar:
         address: str,
         zone: str = "",
         region: str = "",
-        ttl_s: float = 4.0,
+        ttl_s: float = 3.5,
         heartbeat_s: float = 1.0,
         deregister_after_s: float = 60.0,
     ) -> None:
