@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2
@@ -148,6 +148,23 @@ class Boundary:
         with self._rpc(rpc.name, metadata, transport_remaining_s) as context:
             async with asyncio.timeout(context.remaining_s()):
                 return await send(context)
+
+    async def passed_on_stream(
+        self,
+        rpc: Rpc,
+        metadata: RawMetadata,
+        transport_remaining_s: float | None,
+        send: Callable[[RequestContext], AsyncIterator[bytes]],
+    ) -> AsyncIterator[bytes]:
+        """Pass one server-streaming RPC on unread; like :meth:`passed_on`, event by event."""
+        with self._rpc(rpc.name, metadata, transport_remaining_s) as context:
+            async with contextlib.aclosing(cast("Any", send(context))) as events:
+                while True:
+                    async with asyncio.timeout(context.remaining_s()):
+                        event = await anext(events, None)
+                    if event is None:
+                        return
+                    yield event
 
     def _request(self, rpc: Rpc, payload: bytes | Message) -> Message:
         if isinstance(payload, Message):

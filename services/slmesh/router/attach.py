@@ -1,0 +1,67 @@
+"""Puts a router into a mesh of this process, so that library code can route without a server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from slmesh.mesh.boundary import Instruments
+from slmesh.mesh.catalog import discover
+from slmesh.mesh.local import InProcessTransport
+from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.settings import Settings
+from slmesh.mesh.tracing import Tracing
+from slmesh.router.admission import Admission
+from slmesh.router.cost import CostEstimator, Prices
+from slmesh.router.decisions import MemoryDecisions
+from slmesh.router.engine import Engine
+from slmesh.router.flow_book import FlowBook, load_flows
+from slmesh.router.request_run import Clock
+from slmesh.router.routing import Routing, route_boundary
+
+__all__ = ["attach_router"]
+
+
+def attach_router(
+    transport: InProcessTransport,
+    settings: Settings,
+    *,
+    services: Mapping[str, Manifest] | None = None,
+    tracing: Tracing | None = None,
+) -> None:
+    """Let a mesh of this process answer Route and Explain.
+
+    Services load when a flow first needs them; that time is not taken from a step's.
+
+    Args:
+        transport: The transport of the mesh.
+        settings: The settings; ``flow_path`` says where flows are.
+        services: The services of the transport; all that are found when None.
+        tracing: Where spans go.
+
+    Raises:
+        FailedPrecondition: A flow is wrong.
+    """
+    found = discover(settings) if services is None else services
+    flows = FlowBook(load_flows(settings, found))
+    clock = Clock()
+    engine = Engine(
+        transport,
+        {name: manifest.contract for name, manifest in found.items()},
+        estimator=CostEstimator(Prices.of(settings)),
+        clock=clock,
+        prepare=transport.host,
+    )
+    routing = Routing(
+        flows,
+        engine,
+        MemoryDecisions(clock.monotonic_s),
+        # the caller bounds its own calls: there is no queue to protect here
+        admission=Admission(sys.maxsize),
+        metrics=transport.metrics,
+    )
+    instruments = None
+    if settings.boundary_instruments:
+        instruments = Instruments(transport.metrics, tracing)
+    boundary = route_boundary(routing, flows, settings, instruments)
+    transport.add_edge(boundary, "Route", "Explain")

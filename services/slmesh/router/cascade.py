@@ -1,0 +1,100 @@
+"""Decides which way a request takes: small models, reasoner, refusal or fallback.
+
+Pure: it reads a flow, the signals and the steps that failed, and returns a verdict with every
+comparison it made. It calls nothing and knows neither time nor transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from slmesh.api.route.v1 import route_pb2
+from slmesh.api.signal.v1 import signal_pb2
+from slmesh.router.answer import small_answer
+from slmesh.router.conditions import Evaluation, evaluate
+from slmesh.router.flow import Flow, OnFailure, Rule
+
+__all__ = ["Verdict", "decide", "refusal"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The way a request takes, and why.
+
+    Attributes:
+        path: A value of ``route_pb2.Path``.
+        reasons: Why, the deciding one first.
+        conditions: Every comparison, with its value and threshold.
+        answer: The answer of a small path; None on the others.
+        problems: Conditions that could not be evaluated: (step, sentence).
+    """
+
+    path: route_pb2.Path
+    reasons: tuple[route_pb2.PathReason, ...]
+    conditions: tuple[route_pb2.Condition, ...]
+    answer: route_pb2.Answer | None = None
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+def refusal(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> Verdict | None:
+    """Return the refusal of a request, or None while nothing speaks against answering it."""
+    verdict = _Judgement(flow.refuse_when, signals)
+    if not verdict.reasons:
+        return None
+    return Verdict(route_pb2.PATH_REFUSED, verdict.reasons, verdict.conditions)
+
+
+def decide(
+    flow: Flow, signals: Mapping[str, signal_pb2.Signal], failed: Mapping[str, OnFailure]
+) -> Verdict:
+    """Return the verdict over a request whose steps have ended.
+
+    Args:
+        flow: The flow.
+        signals: What the steps that succeeded have said, by step.
+        failed: What the flow declares for each step that has no signal.
+    """
+    refused = _Judgement(flow.refuse_when, signals)
+    escalated = _Judgement(flow.escalate_when, signals)
+    conditions = refused.conditions + escalated.conditions
+    problems = refused.problems + escalated.problems
+    if refused.reasons:
+        return Verdict(
+            route_pb2.PATH_REFUSED, refused.reasons, conditions, problems=problems
+        )
+    reasons = escalated.reasons + tuple(_failure_reasons(failed))
+    small = small_answer(flow, signals)
+    if not reasons and small.answer is not None:
+        enough = (_enough(len(conditions)), *small.missed)
+        return Verdict(route_pb2.PATH_SMALL, enough, conditions, small.answer, problems)
+    if small.answer is None:
+        reasons += small.missed
+    allowed = flow.reasoner is not None and "degrade" not in failed.values()
+    path = route_pb2.PATH_ESCALATED if allowed else route_pb2.PATH_FALLBACK
+    return Verdict(path, reasons, conditions, problems=problems)
+
+
+class _Judgement:
+    def __init__(self, rules: Iterable[Rule], signals: Mapping[str, signal_pb2.Signal]) -> None:
+        evaluations: list[Evaluation] = [evaluate(rule, signals) for rule in rules]
+        self.reasons = tuple(one.reason for one in evaluations if one.held)
+        self.conditions = tuple(
+            condition for one in evaluations for condition in one.conditions
+        )
+        self.problems = tuple(problem for one in evaluations for problem in one.problems)
+
+
+def _failure_reasons(failed: Mapping[str, OnFailure]) -> Iterable[route_pb2.PathReason]:
+    for step, on_failure in failed.items():
+        if on_failure == "escalate":
+            yield route_pb2.PathReason(
+                code="STEP_FAILED", step=step, description=f"{step} did not answer"
+            )
+
+
+def _enough(compared: int) -> route_pb2.PathReason:
+    return route_pb2.PathReason(
+        code="SMALL_MODELS_SUFFICE",
+        description=f"none of the {compared} conditions of the flow speaks against it",
+    )

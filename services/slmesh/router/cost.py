@@ -1,0 +1,119 @@
+"""What a decision costs, and what sending everything to the reasoner would have cost.
+
+The price of an answer is ``(prompt tokens x prompt price + output tokens x output price) / 10^6``,
+rounded to a millionth of a US dollar; tokens are counted by the reasoner itself.
+
+The all-LLM cost is a counterfactual, so it is estimated:
+
+- prompt tokens = characters of the instruction and of the text as the reasoner would get it, without
+  signals, divided by the characters per token. That ratio starts at 4, which is what English takes in
+  the byte-pair vocabularies of today's models, and moves to what real answers show: sum of characters
+  sent / sum of prompt tokens counted. Signals count with the characters of their compact text form,
+  which is longer than what a reasoner makes of them, so the ratio errs to the high side and the
+  estimated saving to the low side;
+- output tokens = the mean over the real answers of the flow, or, before there are any, the flow's
+  ``expected_output_tokens``.
+
+It knows no tokenizer and no engine, and forgets what it has seen when the process ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from google.protobuf import text_format
+
+from slmesh.api.reason.v1 import reason_pb2
+from slmesh.api.route.v1 import route_pb2
+from slmesh.mesh.settings import Settings
+from slmesh.router.flow import Flow
+
+__all__ = ["CHARACTERS_PER_TOKEN", "CostEstimator", "Prices"]
+
+CHARACTERS_PER_TOKEN = 4.0
+"""Before anything is measured. Source: the rule of thumb of the vendors of hosted models."""
+
+_PRIOR_TOKENS = 200
+"""How much the starting ratio weighs, in tokens: about one prompt."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The price of a million tokens of each kind, in millionths of a US dollar."""
+
+    prompt_usd_micros_per_mtok: int
+    output_usd_micros_per_mtok: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Prices:
+        """Return the prices the settings state."""
+        return cls(
+            settings.price_prompt_usd_micros_per_mtok, settings.price_output_usd_micros_per_mtok
+        )
+
+    def cost(self, prompt_tokens: int, output_tokens: int) -> route_pb2.Cost:
+        """Return what some tokens cost."""
+        price = (
+            prompt_tokens * self.prompt_usd_micros_per_mtok
+            + output_tokens * self.output_usd_micros_per_mtok
+        )
+        return route_pb2.Cost(
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
+            usd_micros=round(price / 1e6),
+        )
+
+
+class CostEstimator:
+    """Estimates the all-LLM cost, and learns from the answers of the reasoner.
+
+    Args:
+        prices: The prices.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._characters = CHARACTERS_PER_TOKEN * _PRIOR_TOKENS
+        self._tokens = float(_PRIOR_TOKENS)
+        self._outputs: dict[str, tuple[int, int]] = {}  # flow: answers, their tokens
+
+    @property
+    def characters_per_token(self) -> float:
+        """The ratio as it stands."""
+        return self._characters / self._tokens
+
+    def spent(self, usage: reason_pb2.Usage | None) -> route_pb2.Cost:
+        """Return what an answer of the reasoner cost; nothing when there was none."""
+        if usage is None:
+            return route_pb2.Cost()
+        return self._prices.cost(usage.prompt_tokens, usage.output_tokens)
+
+    def learn(
+        self, flow: Flow, request: reason_pb2.ReasonRequest, usage: reason_pb2.Usage
+    ) -> None:
+        """Take one real answer into account."""
+        if usage.prompt_tokens > 0:
+            self._characters += _characters(request)
+            self._tokens += usage.prompt_tokens
+        if usage.output_tokens > 0:
+            answers, tokens = self._outputs.get(flow.name, (0, 0))
+            self._outputs[flow.name] = answers + 1, tokens + usage.output_tokens
+
+    def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
+        """Return what the reasoner alone would have cost; nothing for a flow without one."""
+        if flow.reasoner is None:
+            return route_pb2.Cost()
+        characters = len(flow.reasoner.instruction) + len(text)
+        prompt_tokens = math.ceil(characters / self.characters_per_token)
+        answers, tokens = self._outputs.get(flow.name, (0, 0))
+        output_tokens = round(tokens / answers) if answers else flow.reasoner.expected_output_tokens
+        return self._prices.cost(prompt_tokens, output_tokens)
+
+
+def _characters(request: reason_pb2.ReasonRequest) -> int:
+    signals: Iterable[str] = (
+        text_format.MessageToString(signal, as_one_line=True) for signal in request.signals
+    )
+    return len(request.instruction) + len(request.text) + sum(map(len, signals))

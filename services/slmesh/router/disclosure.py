@@ -1,0 +1,71 @@
+"""What the reasoner gets to see of a request: redacted text, and signals without the user's values.
+
+A signal over the user's own text quotes it, so a field that lies where the guard has redacted is sent
+with the placeholder in its place. Pure; whether the reasoner is asked at all is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slmesh.api.extract.v1 import extract_pb2
+from slmesh.api.guard.v1 import guard_pb2
+from slmesh.api.reason.v1 import reason_pb2
+from slmesh.api.signal.v1 import signal_pb2
+from slmesh.router.flow import REDACTED_TEXT, Flow, Reasoner
+from slmesh.router.signals import Texts
+
+__all__ = ["reason_request"]
+
+
+def reason_request(
+    flow: Flow,
+    reasoner: Reasoner,
+    texts: Texts,
+    signals: Mapping[str, signal_pb2.Signal],
+    *,
+    screened: bool,
+) -> reason_pb2.ReasonRequest:
+    """Return what the reasoner is asked.
+
+    Args:
+        flow: The flow.
+        reasoner: How it uses the reasoner.
+        texts: The texts of the request.
+        signals: The signals, by step.
+        screened: Whether the flow has a guard; then nothing that it has redacted is sent.
+    """
+    shown = []
+    for step in flow.steps:
+        if step.name not in signals:
+            continue
+        signal = signal_pb2.Signal()
+        signal.CopyFrom(signals[step.name])
+        if signal.WhichOneof("answer") == "screening":
+            signal.screening.ClearField("redacted_segments")  # the text is sent already
+        if screened and step.text != REDACTED_TEXT and texts.redacted:
+            for field in signal.extraction.fields:
+                _redact(field, texts.redacted[0])
+        shown.append(signal)
+    return reason_pb2.ReasonRequest(
+        instruction=reasoner.instruction,
+        text=texts.for_reasoner(screened=screened),
+        signals=shown,
+        max_output_tokens=reasoner.max_output_tokens,
+    )
+
+
+def _redact(field: extract_pb2.Field, segment: guard_pb2.RedactedSegment) -> None:
+    """Move a field of the original text into the redacted one."""
+    start, end = field.span.start, field.span.end
+    shift = 0
+    for placeholder in segment.placeholders:
+        original = placeholder.original_span
+        if original.end <= start:
+            shift = placeholder.redacted_span.end - original.end
+        elif original.start < end:
+            field.text = placeholder.token
+            field.span.CopyFrom(placeholder.redacted_span)
+            field.ClearField("value")
+            return
+    field.span.start, field.span.end = start + shift, end + shift

@@ -1,0 +1,117 @@
+"""Finds and holds the flows of a router: its own, and those of every folder of the flow path.
+
+A flow of the flow path stands above one of the package of the same name. A flow that is wrong refuses
+to load and says where; nothing of it is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from slmesh.mesh.catalog import discover
+from slmesh.mesh.errors import FailedPrecondition, NotFound
+from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.naming import suggestion
+from slmesh.mesh.settings import Settings
+from slmesh.router.declaration import read_declaration
+from slmesh.router.flow import Flow
+from slmesh.router.flow_checks import problems_of
+
+__all__ = ["FlowBook", "flow_source", "load_flow", "load_flows"]
+
+_REASON = "INVALID_FLOW"
+_SHOWN = 64
+"""Code points of an unknown name that a message repeats."""
+
+
+class FlowBook:
+    """The flows a router serves.
+
+    Args:
+        flows: The flows by name.
+    """
+
+    def __init__(self, flows: Mapping[str, Flow]) -> None:
+        self._flows = dict(flows)
+
+    def __iter__(self) -> Iterator[Flow]:
+        """Iterate over the flows in order of their names."""
+        return iter(sorted(self._flows.values(), key=lambda flow: flow.name))
+
+    def flow(self, name: str) -> Flow:
+        """Return a flow.
+
+        Raises:
+            NotFound: There is none of this name; the nearest name is suggested.
+        """
+        flow = self._flows.get(name)
+        if flow is None:
+            raise _not_found(name, self._flows)
+        return flow
+
+
+def load_flows(
+    settings: Settings, services: Mapping[str, Manifest] | None = None
+) -> dict[str, Flow]:
+    """Return every flow the settings name, by name.
+
+    Args:
+        settings: The settings; ``flow_path`` names folders of flows beside the package's own.
+        services: The services of the mesh; those that the settings find when None.
+
+    Raises:
+        FailedPrecondition: A flow is wrong; the message starts with its file and line.
+    """
+    found = discover(settings) if services is None else services
+    contracts = {name: manifest.contract for name, manifest in found.items()}
+    return {name: load_flow(file, contracts) for name, file in _files(settings).items()}
+
+
+def flow_source(name: str, settings: Settings) -> str:
+    """Return the declaration of a flow as it is written.
+
+    Raises:
+        NotFound: There is none of this name; the nearest name is suggested.
+    """
+    files = _files(settings)
+    if name not in files:
+        raise _not_found(name, files)
+    return files[name].read_text(encoding="utf-8")
+
+
+def load_flow(file: Path, contracts: Mapping[str, str]) -> Flow:
+    """Read and check one flow.
+
+    Raises:
+        FailedPrecondition: It is wrong; the message starts with file and line.
+    """
+    declared = read_declaration(file, Flow, reason=_REASON)
+    flow = declared.value
+    if flow.name != file.stem:
+        raise declared.error("name", f"the flow '{flow.name}' must be in '{flow.name}.yaml'")
+    for place, message in problems_of(flow, contracts):
+        raise declared.error(place, message)
+    return flow
+
+
+def _files(settings: Settings) -> dict[str, Path]:
+    folders = [Path(__file__).resolve().parent / "flows"]
+    for folder in settings.flow_path:
+        if not folder.is_dir():
+            raise FailedPrecondition(
+                f"SLMESH_FLOW_PATH names {folder}, which is not a folder", reason=_REASON
+            )
+        folders.append(folder)
+    # a later folder stands above an earlier one
+    files = {file.stem: file for folder in folders for file in folder.glob("*.yaml")}
+    return dict(sorted(files.items()))
+
+
+def _not_found(name: str, flows: Iterable[str]) -> NotFound:
+    shown = name[:_SHOWN]
+    return NotFound(
+        f"no flow '{shown}'{suggestion(shown, flows)}",
+        reason="FLOW_NOT_FOUND",
+        metadata={"flow": shown},
+    )

@@ -1,0 +1,283 @@
+"""Tells what is wrong with a flow that is well-formed: names, graph, thresholds, rules, answers.
+
+Pure: it gets the flow and the contracts of the services there are, and returns problems with their
+place in the declaration. It reads no file; ``flow_book`` turns a place into a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from slmesh.mesh.naming import suggestion
+from slmesh.router.conditions import TESTS, named_tests
+from slmesh.router.flow import (
+    REASONER_STEP,
+    REDACTED_TEXT,
+    TEXT_KEY,
+    USER_TEXT,
+    Condition,
+    Flow,
+    Step,
+    TemplateAnswer,
+)
+from slmesh.router.signals import SIGNAL_FIELDS, input_problem
+from slmesh.router.template import fields_of
+
+__all__ = ["Problem", "problems_of"]
+
+Problem = tuple[str, str]
+"""A place in the declaration (``steps[0].service``) and what is wrong there."""
+
+_FLOW_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+_TEXT_NAMES = (USER_TEXT, REDACTED_TEXT)
+
+
+def problems_of(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what is wrong with a flow, in the order of the declaration.
+
+    Args:
+        flow: The flow.
+        contracts: The contract of every service of the mesh, by name.
+    """
+    if not _FLOW_NAME.fullmatch(flow.name):
+        yield "name", "a flow's name is a DNS label of at most 40 lower-case characters"
+    if not flow.data_classes:
+        yield "data_classes", "name at least one class of data, such as 'personal'"
+    if flow.latency_budget_ms <= 0:
+        yield "latency_budget_ms", f"must be above 0, is {flow.latency_budget_ms}"
+    yield from _step_problems(flow, contracts)
+    yield from _graph_problems(flow, contracts)
+    yield from _rule_problems(flow, contracts)
+    yield from _answer_problems(flow, contracts)
+    yield from _reasoner_problems(flow, contracts)
+    yield from _text_problems(flow)
+
+
+def _step_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+    names: set[str] = set()
+    if not flow.steps:
+        yield "steps", "a flow has at least one step"
+    for index, step in enumerate(flow.steps):
+        place = f"steps[{index}]"
+        if not _STEP_NAME.fullmatch(step.name) or step.name == REASONER_STEP:
+            yield f"{place}.name", f"'{step.name}' cannot be the name of a step"
+        if step.name in names:
+            yield f"{place}.name", f"there are two steps '{step.name}'"
+        names.add(step.name)
+        if not 0 < step.timeout_ms <= flow.latency_budget_ms:
+            yield (
+                f"{place}.timeout_ms",
+                f"must be above 0 and within the flow's {flow.latency_budget_ms} ms,"
+                f" is {step.timeout_ms}",
+            )
+        yield from _service_problems(place, step, contracts)
+
+
+def _service_problems(
+    place: str, step: Step, contracts: Mapping[str, str]
+) -> Iterator[Problem]:
+    spoken = contracts.get(step.service)
+    if spoken is None:
+        message = f"no service '{step.service}'{suggestion(step.service, contracts)}"
+        yield f"{place}.service", message
+        return
+    if spoken not in SIGNAL_FIELDS:
+        yield f"{place}.service", f"contract '{spoken}' is not for steps: name it under 'reasoner'"
+        return
+    if step.text not in _TEXT_NAMES:
+        message = f"no text '{step.text}'{suggestion(step.text, _TEXT_NAMES)}"
+        yield f"{place}.input.{TEXT_KEY}", message
+    wrong = input_problem(step, spoken)
+    if wrong is not None:
+        yield f"{place}.input.{wrong[0]}", wrong[1]
+    if spoken == "guard":
+        if step.text == REDACTED_TEXT:
+            yield f"{place}.input.{TEXT_KEY}", "the guard is what redacts: it gets the user_text"
+        if step.on_failure not in ("fail", "degrade"):
+            yield (
+                f"{place}.on_failure",
+                f"a guard step cannot '{step.on_failure}': text that nobody has screened would"
+                " reach the reasoner; use fail or degrade",
+            )
+
+
+def _graph_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+    names = [step.name for step in flow.steps]
+    for index, step in enumerate(flow.steps):
+        for position, name in enumerate(step.after):
+            if name not in names:
+                message = f"no step '{name}'{suggestion(name, names)}"
+                yield f"steps[{index}].after[{position}]", message
+    graph = {step.name: set(step.after) & set(names) for step in flow.steps}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        circle = error.args[1]
+        place = f"steps[{names.index(circle[0])}].after"
+        yield place, f"the steps wait for each other: {' -> '.join(reversed(circle))}"
+        return
+    guards = [step.name for step in flow.steps if contracts.get(step.service) == "guard"]
+    if len(guards) > 1:
+        yield f"steps[{names.index(guards[1])}]", "a flow has at most one guard step"
+    screened: set[str] = set()  # steps that run after a guard
+    for name in order:
+        if graph[name] & (screened | set(guards)):
+            screened.add(name)
+    for index, step in enumerate(flow.steps):
+        if step.text == REDACTED_TEXT and step.name not in screened and step.name not in guards:
+            message = "redacted_text is there only 'after' a guard step"
+            yield f"steps[{index}].input.{TEXT_KEY}", message
+
+
+def _rule_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+    for key in ("refuse_when", "escalate_when"):
+        for index, rule in enumerate(getattr(flow, key)):
+            place = f"{key}[{index}]"
+            if not _CODE.fullmatch(rule.reason):
+                yield f"{place}.reason", f"'{rule.reason}' must be in UPPER_SNAKE_CASE"
+            if not rule.when:
+                yield f"{place}.when", "a rule has at least one condition"
+            for position, condition in enumerate(rule.when):
+                where = f"{place}.when[{position}]"
+                yield from _condition_problems(where, condition, flow, contracts)
+
+
+def _condition_problems(
+    place: str, condition: Condition, flow: Flow, contracts: Mapping[str, str]
+) -> Iterator[Problem]:
+    yield from _step_is(f"{place}.step", condition.step, (), flow, contracts)
+    tests = named_tests(condition)
+    if len(tests) != 1:
+        said = " and ".join(tests) or "none"
+        yield place, f"a condition makes exactly one test, has {said}; there are: {', '.join(TESTS)}"
+        return
+    (test,) = tests
+    spoken = _spoken(condition.step, flow, contracts)
+    if spoken is not None and spoken not in TESTS[test]:
+        valid = [name for name, contract_names in TESTS.items() if spoken in contract_names]
+        message = f"'{test}' does not fit contract '{spoken}'; what fits: {', '.join(valid)}"
+        yield f"{place}.{test}", message
+    for name in ("probability_below", "margin_below", "probability_at_least"):
+        value = getattr(condition, name)
+        if value is not None and not 0 <= value <= 1:
+            yield f"{place}.{name}", f"must be in [0, 1], is {value:g}"
+    if test in ("level_at_least", "level_at_most") and not condition.scale:
+        yield place, f"'{test}' needs the 'scale' that the level belongs to"
+    if test == "labels_at_least" and (condition.labels_at_least or 0) < 1:
+        yield f"{place}.{test}", f"must be at least 1, is {condition.labels_at_least}"
+    sure = test in ("labels_at_least", "finding", "level_at_least", "level_at_most")
+    if condition.probability_at_least is not None and not sure:
+        yield f"{place}.probability_at_least", f"does not go with '{test}'"
+    if spoken == "classify" and test in ("margin_below", "labels_at_least"):
+        top_k = flow.step(condition.step).options.get("top_k", 3)
+        wanted = max(2, condition.labels_at_least or 0)
+        if isinstance(top_k, int) and top_k < wanted:
+            yield f"{place}.{test}", f"step '{condition.step}' asks for {top_k} labels only"
+
+
+def _answer_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+    if not flow.answer and flow.reasoner is None:
+        yield "answer", "the flow has neither an answer nor a reasoner"
+    for index, source in enumerate(flow.answer):
+        place = f"answer[{index}]"
+        chosen = [source.passage is not None, source.template is not None, source.signals]
+        if sum(chosen) != 1:
+            yield place, "an answer is exactly one of passage, template and signals"
+        passage = source.passage
+        if passage is not None:
+            where = f"{place}.passage"
+            yield from _step_is(f"{where}.step", passage.step, ("rank",), flow, contracts)
+            limit = passage.probability_at_least
+            if limit is not None and not 0 <= limit <= 1:
+                yield f"{where}.probability_at_least", f"must be in [0, 1], is {limit:g}"
+            if bool(passage.agrees_with) != bool(passage.passages_of):
+                yield where, "'agrees_with' and 'passages_of' go together"
+            if passage.agrees_with:
+                there = f"{where}.agrees_with"
+                yield from _step_is(there, passage.agrees_with, ("classify",), flow, contracts)
+        if source.template is not None:
+            yield from _template_problems(f"{place}.template", source.template, flow, contracts)
+
+
+def _template_problems(
+    place: str, template: TemplateAnswer, flow: Flow, contracts: Mapping[str, str]
+) -> Iterator[Problem]:
+    if template.by:
+        yield from _step_is(f"{place}.by", template.by, ("classify",), flow, contracts)
+    elif template.texts:
+        yield place, "'texts' needs 'by': the step whose label selects one"
+    groups = {f"{place}.texts.{label}": texts for label, texts in template.texts.items()}
+    groups[f"{place}.otherwise"] = template.otherwise
+    if not any(groups.values()):
+        yield place, "a template has at least one text"
+    for group, texts in groups.items():
+        for index, text in enumerate(texts):
+            where = f"{group}[{index}]"
+            try:
+                fields = fields_of(text)
+            except ValueError as error:
+                yield where, f"not a template: {error}"
+                continue
+            for step, _ in fields:
+                yield from _step_is(where, step, (), flow, contracts)
+
+
+def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+    reasoner = flow.reasoner
+    if reasoner is None:
+        return
+    spoken = contracts.get(reasoner.service)
+    if spoken != "reason":
+        valid = [name for name, contract_name in contracts.items() if contract_name == "reason"]
+        message = f"no reasoner '{reasoner.service}'{suggestion(reasoner.service, valid)}"
+        yield "reasoner.service", message
+    if not reasoner.instruction.strip():
+        yield "reasoner.instruction", "the reasoner needs an instruction"
+    for name in ("max_output_tokens", "expected_output_tokens", "timeout_ms"):
+        if getattr(reasoner, name) <= 0:
+            yield f"reasoner.{name}", f"must be above 0, is {getattr(reasoner, name)}"
+    guarded = any(contracts.get(step.service) == "guard" for step in flow.steps)
+    if not guarded and set(flow.data_classes) != {"public"}:
+        yield (
+            "reasoner",
+            f"data of class {', '.join(flow.data_classes)} reaches the reasoner only through a"
+            " guard step",
+        )
+
+
+def _text_problems(flow: Flow) -> Iterator[Problem]:
+    if flow.refuse_when and not flow.refusal:
+        yield "refuse_when", "a flow that refuses needs the text of its 'refusal'"
+    if not flow.fallback and _may_fall_back(flow):
+        yield "", "the flow can come to its 'fallback', so it needs the text of one"
+
+
+def _may_fall_back(flow: Flow) -> bool:
+    on_failure = {step.on_failure for step in flow.steps}
+    if "degrade" in on_failure:
+        return True
+    if flow.reasoner is not None:
+        return flow.reasoner.on_failure == "fallback"
+    always_answers = any(source.signals for source in flow.answer)
+    return bool(flow.escalate_when) or "escalate" in on_failure or not always_answers
+
+
+def _step_is(
+    place: str, name: str, wanted: Sequence[str], flow: Flow, contracts: Mapping[str, str]
+) -> Iterator[Problem]:
+    names = [step.name for step in flow.steps]
+    if name not in names:
+        yield place, f"no step '{name}'{suggestion(name, names)}"
+        return
+    spoken = _spoken(name, flow, contracts)
+    if wanted and spoken is not None and spoken not in wanted:
+        yield place, f"step '{name}' speaks '{spoken}', this needs '{wanted[0]}'"
+
+
+def _spoken(name: str, flow: Flow, contracts: Mapping[str, str]) -> str | None:
+    steps = {step.name: step for step in flow.steps}
+    return contracts.get(steps[name].service) if name in steps else None

@@ -1,0 +1,82 @@
+"""Asks the reasoner and collects its stream into one answer.
+
+The stream ends with usage and finish reason; one that ends without them has failed, whatever text it
+gave, because an answer that may be cut in the middle is not an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from slmesh.api.reason.v1 import reason_pb2
+from slmesh.api.types.v1 import provenance_pb2
+from slmesh.mesh.context import RequestContext
+from slmesh.mesh.contract import rpcs
+from slmesh.mesh.errors import DeadlineExceeded, Internal
+from slmesh.mesh.transport import Transport
+
+__all__ = ["ReasonedAnswer", "ask"]
+
+
+@dataclass(frozen=True)
+class ReasonedAnswer:
+    """An answer of the reasoner.
+
+    Attributes:
+        text: The answer, as generated.
+        usage: The tokens it took.
+        provenance: The model that answered.
+        shortfall: Why it is less than it should be, as code and sentence; None when it is whole.
+    """
+
+    text: str
+    usage: reason_pb2.Usage
+    provenance: provenance_pb2.Provenance
+    shortfall: tuple[str, str] | None = None
+
+
+async def ask(
+    transport: Transport, request: reason_pb2.ReasonRequest, context: RequestContext
+) -> ReasonedAnswer:
+    """Return the reasoner's answer.
+
+    Args:
+        transport: What carries the call.
+        request: What to ask.
+        context: Names the service, and the time there is.
+
+    Raises:
+        MeshError: The reasoner failed, did not end in time, or gave no text.
+    """
+    parts: list[str] = []
+    completion: reason_pb2.Completion | None = None
+    stream = transport.stream(rpcs()["Reason"], request, context)
+    try:
+        async with asyncio.timeout(context.remaining_s()), aclosing(cast("Any", stream)) as events:
+            async for event in events:
+                if event.HasField("text_delta"):
+                    parts.append(event.text_delta)
+                elif event.HasField("completion"):
+                    completion = event.completion
+    except TimeoutError:
+        raise DeadlineExceeded(
+            "the reasoner did not end its answer in time", metadata={"service": context.service}
+        ) from None
+    text = "".join(parts).strip()
+    if completion is None:
+        raise Internal("the reasoner's stream ended early", reason="REASONER_STREAM_CUT")
+    if not text:
+        raise Internal("the reasoner gave an empty answer", reason="REASONER_EMPTY_ANSWER")
+    return ReasonedAnswer(text, completion.usage, completion.provenance, _shortfall(completion))
+
+
+def _shortfall(completion: reason_pb2.Completion) -> tuple[str, str] | None:
+    if completion.finish_reason == reason_pb2.FINISH_REASON_LENGTH:
+        tokens = completion.usage.output_tokens
+        return "ANSWER_CUT", f"the reasoner's answer was cut after {tokens} tokens"
+    if completion.finish_reason == reason_pb2.FINISH_REASON_REFUSAL:
+        return "REASONER_DECLINED", "the reasoner declined to answer"
+    return None

@@ -1,0 +1,229 @@
+"""The state of one request while its flow runs: signals, failures, and the record of every step.
+
+It keeps and words what happened; it calls nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from slmesh.api.guard.v1 import guard_pb2
+from slmesh.api.route.v1 import route_pb2
+from slmesh.api.signal.v1 import signal_pb2
+from slmesh.mesh.context import RequestContext
+from slmesh.mesh.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    MeshError,
+    ResourceExhausted,
+    Unavailable,
+)
+from slmesh.router.flow import Flow, OnFailure, Step
+from slmesh.router.signals import Texts, redactable, signal_of
+
+__all__ = ["Clock", "RequestRun", "failure_code"]
+
+_RETRY_DELAY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where time comes from.
+
+    Attributes:
+        now_ns: Nanoseconds since the epoch, for records.
+        monotonic_s: Monotonic seconds, for durations.
+    """
+
+    now_ns: Callable[[], int] = time.time_ns
+    monotonic_s: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class RequestRun:
+    """One request on its way through one flow.
+
+    Attributes:
+        flow: The flow.
+        contracts: The contract of every service, by name.
+        request: The request.
+        context: Its context; the deadline is when the steps and the reasoner must have ended.
+        clock: Where time comes from.
+        texts: Its texts; redacted once the guard has answered.
+        signals: What the steps that succeeded have said.
+        failed: What the flow declares for each step without a signal.
+        steps: The record of each step that was started or skipped.
+        degradations: What is missing from the answer.
+    """
+
+    flow: Flow
+    contracts: Mapping[str, str]
+    request: route_pb2.RouteRequest
+    context: RequestContext
+    clock: Clock
+    texts: Texts = field(init=False)
+    signals: dict[str, signal_pb2.Signal] = field(default_factory=dict)
+    failed: dict[str, OnFailure] = field(default_factory=dict)
+    steps: dict[str, route_pb2.Step] = field(default_factory=dict)
+    degradations: list[route_pb2.Degradation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Note when the request was received."""
+        self.texts = Texts(self.request.text, tuple(self.request.documents))
+        self.received = Timestamp()
+        self.received.FromNanoseconds(self.clock.now_ns())
+        self._started_s = self.clock.monotonic_s()
+
+    @property
+    def screened(self) -> bool:
+        """Whether the flow has a guard step."""
+        return any(self.contracts.get(step.service) == "guard" for step in self.flow.steps)
+
+    def elapsed(self, since_s: float = 0.0) -> Duration:
+        """Return the time since the request was received, or since an earlier such time."""
+        elapsed = Duration()
+        elapsed.FromNanoseconds(round((self.elapsed_s() - since_s) * 1e9))
+        return elapsed
+
+    def elapsed_s(self) -> float:
+        """Return the seconds since the request was received."""
+        return self.clock.monotonic_s() - self._started_s
+
+    def begin(self, name: str, service: str) -> None:
+        """Note that a step, or the call of the reasoner, has started."""
+        self.steps[name] = route_pb2.Step(
+            name=name, service=service, start_offset=self.elapsed()
+        )
+
+    def end(self, name: str, error: MeshError | None) -> None:
+        """Note how a step that had started has ended."""
+        record = self.steps[name]
+        started_s = record.start_offset.ToNanoseconds() / 1e9
+        record.latency.CopyFrom(self.elapsed(started_s))
+        record.state = route_pb2.STEP_STATE_SUCCEEDED
+        if error is not None:
+            timed_out = isinstance(error, DeadlineExceeded)
+            record.state = (
+                route_pb2.STEP_STATE_TIMED_OUT if timed_out else route_pb2.STEP_STATE_FAILED
+            )
+            record.error.CopyFrom(error.to_status())
+
+    def succeeded(self, step: Step, response: Message) -> None:
+        """Take a step's answer in.
+
+        Raises:
+            Unavailable: A guard has answered without running every check: that counts as failed.
+        """
+        spoken = self.contracts[step.service]
+        signal = signal_of(step, spoken, response)
+        if isinstance(response, guard_pb2.ScreenResponse):
+            self.steps[step.name].signal.CopyFrom(signal)
+            if not redactable(response, 1 + len(self.texts.documents)):
+                raise Unavailable(
+                    f"service '{step.service}' could not run every check",
+                    reason="GUARD_INCOMPLETE",
+                    metadata={"service": step.service},
+                    retry_delay_s=_RETRY_DELAY_S,
+                )
+            self.texts = replace(self.texts, redacted=tuple(response.redacted_segments))
+        self.signals[step.name] = signal
+        self.steps[step.name].signal.CopyFrom(signal)
+
+    def skip(self, step: Step) -> None:
+        """Note that a step was not started because the request's way was decided without it."""
+        self.steps[step.name] = route_pb2.Step(
+            name=step.name, service=step.service, state=route_pb2.STEP_STATE_SKIPPED
+        )
+
+    def withhold(self, step: Step) -> None:
+        """Note that a step was not started because the text it may see is not there."""
+        self.skip(step)
+        self.failed[step.name] = "skip"
+        self.degrade(
+            "REDACTED_TEXT_MISSING",
+            step.name,
+            f"{step.name} was not asked: it may see redacted text only",
+        )
+
+    def degrade(self, code: str, step: str, description: str) -> None:
+        """Note a way in which the answer is less than it should be."""
+        self.degradations.append(
+            route_pb2.Degradation(step=step, code=code, description=description)
+        )
+
+    def give_up_on(self, step: Step, error: MeshError) -> None:
+        """Take a step's failure in, as the flow declares.
+
+        Raises:
+            MeshError: The flow declares that the request fails.
+        """
+        if step.on_failure == "fail":
+            raise self._failure_of(step, error)
+        self.failed[step.name] = step.on_failure
+        consequence = {
+            "skip": "the flow went on without it",
+            "escalate": "the request was to be escalated",
+            "degrade": "the flow went on without it and without the reasoner",
+        }[step.on_failure]
+        self.degrade(
+            failure_code("STEP", error),
+            step.name,
+            f"{step.name} did not answer ({error.reason}); {consequence}",
+        )
+
+    def ordered_steps(self) -> list[route_pb2.Step]:
+        """Return the records in the order of the declaration, the reasoner's last."""
+        declared = {step.name: index for index, step in enumerate(self.flow.steps)}
+        return sorted(
+            self.steps.values(), key=lambda step: declared.get(step.name, len(declared))
+        )
+
+    def _failure_of(self, step: Step, error: MeshError) -> MeshError:
+        if isinstance(error, InvalidArgument):
+            return error  # the caller's to mend, in the service's own words
+        named = f"step '{step.name}' of flow '{self.flow.name}' failed"
+        metadata = {
+            "step": step.name,
+            "service": step.service,
+            "flow": self.flow.name,
+            "cause": error.reason,
+        }
+        code = failure_code("STEP", error)
+        if self.context.expired():
+            return DeadlineExceeded(f"{named}: no time was left", metadata=metadata)
+        if isinstance(error, FailedPrecondition):
+            return FailedPrecondition(
+                f"{named}: {error.message}", reason=error.reason, metadata=metadata
+            )
+        kind = ResourceExhausted if isinstance(error, ResourceExhausted) else Unavailable
+        return kind(
+            f"{named}: service '{step.service}' did not answer ({error.reason})",
+            reason=code,
+            metadata=metadata,
+            retry_delay_s=error.retry_delay_s or _RETRY_DELAY_S,
+        )
+
+
+def failure_code(what: str, error: MeshError) -> str:
+    """Return the code of a degradation for an error of a step or of the reasoner.
+
+    Args:
+        what: ``STEP`` or ``REASONER``.
+        error: What went wrong.
+    """
+    if error.reason == "GUARD_INCOMPLETE":
+        return error.reason
+    if isinstance(error, DeadlineExceeded):
+        return f"{what}_TIMED_OUT"
+    if isinstance(error, Unavailable):
+        return "SERVICE_UNAVAILABLE" if what == "STEP" else f"{what}_UNAVAILABLE"
+    if isinstance(error, ResourceExhausted):
+        return f"{what}_OVERLOADED"
+    return f"{what}_FAILED"
