@@ -144,7 +144,7 @@ def _answer(
         with progress_bar(f"{spoken} with {service}", len(requests)) as advance:
             for start in range(0, len(requests), _BATCH_ITEMS):
                 part = requests[start : start + _BATCH_ITEMS]
-                batch = rpc.batch.request_type(requests=part)  # type: ignore[call-arg]
+                batch = rpc.batch.request_type(requests=part)
                 response: Any = await mesh.call(rpc.batch.name, service, batch, 120)
                 results.extend(response.results)
                 advance(len(part))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from rich.box import SQUARE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -30,8 +31,11 @@ __all__ = [
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
-console = Console()
-stderr = Console(stderr=True)
+_PIPED_WIDTH = 160
+"""Columns when nobody's terminal limits them, so that a log or a pipe gets whole words."""
+
+console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
 
 _ADVICE = {
     "SERVICE_UNAVAILABLE": "Is the mesh up? `slmesh up` starts it, `slmesh status` looks at it;"
@@ -55,7 +59,7 @@ def fail(error: MeshError) -> NoReturn:
 
 def as_dict(message: Message) -> dict[str, Any]:
     """Return a message as JSON-able values with the names of its proto file."""
-    return MessageToDict(message, preserving_proto_field_name=True)  # type: ignore[no-any-return]
+    return MessageToDict(message, preserving_proto_field_name=True)
 
 
 def print_json(value: Any) -> None:
@@ -67,7 +71,15 @@ def print_table(
     title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], *, lines: bool = False
 ) -> None:
     """Print a table; a column whose name starts with ``>`` is aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_lines=lines)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_lines=lines,
+        box=None if not lines else SQUARE,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     for column in columns:
         right = column.startswith(">")
         table.add_column(

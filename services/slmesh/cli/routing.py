@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,13 @@ from slmesh.api.route.v1 import route_pb2
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
 from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
+from slmesh.mesh.catalog import discover
 from slmesh.mesh.client import Mesh
 from slmesh.mesh.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from slmesh.router.flow import Condition
+    from slmesh.router.flow_book import FlowBook
 
 __all__ = ["add_to"]
 
@@ -122,11 +127,9 @@ def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None
 
 def _list_flows(as_json: JsonOption = False) -> None:
     """List the flows there are."""
-    from slmesh.router.flow import load_flows
-
-    flows = load_flows(load_settings())
+    flows = list(_flows())
     if as_json:
-        for flow in flows.values():
+        for flow in flows:
             print_json({"flow": flow.name, "revision": flow.revision, "owner": flow.owner})
         return
     print_table(
@@ -141,13 +144,49 @@ def _list_flows(as_json: JsonOption = False) -> None:
                 flow.latency_budget_ms,
                 flow.description,
             )
-            for flow in flows.values()
+            for flow in flows
         ),
     )
 
 
 def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
-    """Print a flow's declaration."""
-    from slmesh.router.flow import flow_source
+    """Show a flow: its steps, and what makes it refuse or escalate."""
+    flow = _flows().flow(name)
+    console.print(f"[bold]{flow.name}[/] {flow.revision}: {flow.description}", highlight=False)
+    print_table(
+        f"steps, within {flow.latency_budget_ms} ms",
+        ("step", "service", "after", "sees", ">timeout ms", "on failure"),
+        (
+            (
+                step.name,
+                step.service,
+                ", ".join(step.after) or "-",
+                step.text,
+                step.timeout_ms,
+                step.on_failure,
+            )
+            for step in flow.steps
+        ),
+    )
+    print_table(
+        "rules, in this order",
+        ("then", "reason", "when"),
+        (
+            (then, rule.reason, " and ".join(_condition(c) for c in rule.when))
+            for then, rules in (("refuse", flow.refuse_when), ("escalate", flow.escalate_when))
+            for rule in rules
+        ),
+    )
 
-    console.print(flow_source(name, load_settings()), highlight=False, markup=False)
+
+def _condition(condition: Condition) -> str:
+    tests = {k: v for k, v in vars(condition).items() if k != "step" and v is not None}
+    return f"{condition.step}: " + ", ".join(f"{k} {v}" for k, v in tests.items())
+
+
+def _flows() -> FlowBook:
+    from slmesh.router.flow_book import flow_folders, load_flows
+
+    settings = load_settings()
+    contracts = {name: m.contract for name, m in discover(settings).items()}
+    return load_flows(flow_folders(settings.flow_path), contracts)

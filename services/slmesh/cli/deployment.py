@@ -1,0 +1,65 @@
+"""Commands for clusters: the Kubernetes manifests of this mesh."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from slmesh.deploy import DeployOptions, render, to_yaml
+from slmesh.mesh.catalog import discover
+from slmesh.mesh.settings import load_settings
+
+__all__ = ["add_to"]
+
+_DEFAULTS = DeployOptions(image="slmesh")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    deploy = typer.Typer(no_args_is_help=True, help="Kubernetes: render manifests.")
+    deploy.command("render")(_render)
+    deploy.callback()(lambda: None)
+    app.add_typer(deploy, name="deploy")
+
+
+def _render(
+    image: Annotated[str, typer.Option(help="The image of all pods, with tag or digest.")],
+    namespace: Annotated[str, typer.Option(help="Of all objects.")] = _DEFAULTS.namespace,
+    router_replicas: Annotated[int, typer.Option(help="Pods of the router.")] = (
+        _DEFAULTS.router_replicas
+    ),
+    tls_secret: Annotated[str, typer.Option(help="Secret with the router's certificate.")] = "",
+    consul_address: Annotated[str, typer.Option(help="host:port of a Consul agent.")] = "",
+    consul_secret: Annotated[str, typer.Option(help="Secret with Consul's ACL token.")] = "",
+    region: Annotated[str, typer.Option(help="The region of this cluster.")] = _DEFAULTS.region,
+    zone: Annotated[str, typer.Option(help="The zone of this cluster.")] = _DEFAULTS.zone,
+    reasoner_base_url: Annotated[str, typer.Option(help="An OpenAI-compatible server.")] = "",
+    reasoner_model: Annotated[str, typer.Option(help="The model to ask that server for.")] = "",
+    reasoner_secret: Annotated[str, typer.Option(help="Secret with that server's key.")] = "",
+    monitoring_namespace: Annotated[str, typer.Option(help="May read metrics.")] = (
+        _DEFAULTS.monitoring_namespace
+    ),
+    development: Annotated[
+        bool, typer.Option(help="Sources can be replaced while it runs.")
+    ] = False,
+) -> None:
+    """Print the Kubernetes manifests of every service found here, the router and the rest."""
+    options = DeployOptions(
+        image=image,
+        namespace=namespace,
+        router_replicas=router_replicas,
+        tls_secret=tls_secret,
+        consul_address=consul_address,
+        consul_secret=consul_secret,
+        region=region,
+        zone=zone,
+        reasoner_base_url=reasoner_base_url,
+        reasoner_model=reasoner_model,
+        reasoner_secret=reasoner_secret,
+        monitoring_namespace=monitoring_namespace,
+        development=development,
+    )
+    manifests = discover(load_settings()).values()
+    sys.stdout.write(to_yaml(render(manifests, options)))
