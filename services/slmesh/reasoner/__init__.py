@@ -1,0 +1,1 @@
+"""The LLM reasoning service: engines, prompt assembly and structured output."""

@@ -1,0 +1,1 @@
+"""The engines of the reasoner, all behind ``engine.Engine``."""
