@@ -60,9 +60,7 @@ def decide(
     conditions = refused.conditions + escalated.conditions
     problems = refused.problems + escalated.problems
     if refused.reasons:
-        return Verdict(
-            route_pb2.PATH_REFUSED, refused.reasons, conditions, problems=problems
-        )
+        return Verdict(route_pb2.PATH_REFUSED, refused.reasons, conditions, problems=problems)
     reasons = escalated.reasons + tuple(_failure_reasons(failed))
     small = small_answer(flow, signals)
     if not reasons and small.answer is not None:
@@ -79,9 +77,7 @@ class _Judgement:
     def __init__(self, rules: Iterable[Rule], signals: Mapping[str, signal_pb2.Signal]) -> None:
         evaluations: list[Evaluation] = [evaluate(rule, signals) for rule in rules]
         self.reasons = tuple(one.reason for one in evaluations if one.held)
-        self.conditions = tuple(
-            condition for one in evaluations for condition in one.conditions
-        )
+        self.conditions = tuple(condition for one in evaluations for condition in one.conditions)
         self.problems = tuple(problem for one in evaluations for problem in one.problems)
 
 

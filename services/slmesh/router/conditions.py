@@ -147,9 +147,7 @@ def _label_in(condition: Condition, signal: signal_pb2.Signal) -> _Compared:
 def _labels_at_least(condition: Condition, signal: signal_pb2.Signal) -> _Compared:
     limit = condition.labels_at_least
     assert limit is not None
-    names = [
-        label.name for label in labels_of(signal) if label.probability >= condition.certainty
-    ]
+    names = [label.name for label in labels_of(signal) if label.probability >= condition.certainty]
     sentence = (
         f"{condition.step}: {' and '.join(names)} have a probability of {condition.certainty:g} or"
         " more each"

@@ -90,9 +90,7 @@ class CostEstimator:
             return route_pb2.Cost()
         return self._prices.cost(usage.prompt_tokens, usage.output_tokens)
 
-    def learn(
-        self, flow: Flow, request: reason_pb2.ReasonRequest, usage: reason_pb2.Usage
-    ) -> None:
+    def learn(self, flow: Flow, request: reason_pb2.ReasonRequest, usage: reason_pb2.Usage) -> None:
         """Take one real answer into account."""
         if usage.prompt_tokens > 0:
             self._characters += _characters(request)

@@ -167,9 +167,7 @@ class _Decoder:
     def _literal(self, valid: tuple[Any, ...], node: yaml.Node, path: str) -> Any:
         value = self._scalar(str, node, path)
         if value not in valid:
-            raise self._wrong(
-                node, f"{_place(path)} cannot be '{value}'{suggestion(value, valid)}"
-            )
+            raise self._wrong(node, f"{_place(path)} cannot be '{value}'{suggestion(value, valid)}")
         return value
 
     def _free(self, node: yaml.Node, path: str) -> Any:

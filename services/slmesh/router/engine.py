@@ -207,9 +207,7 @@ class Engine:
 
     async def _escalate(self, run: RequestRun, reasoner: Reasoner) -> ReasonedAnswer | MeshError:
         await self._make_ready(reasoner.service)
-        request = reason_request(
-            run.flow, reasoner, run.texts, run.signals, screened=run.screened
-        )
+        request = reason_request(run.flow, reasoner, run.texts, run.signals, screened=run.screened)
         context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
         run.begin(REASONER_STEP, reasoner.service)
         outcome: ReasonedAnswer | MeshError
@@ -288,7 +286,9 @@ def _reasoner_failure(run: RequestRun, reasoner: Reasoner, error: MeshError) -> 
     metadata = {"service": reasoner.service, "flow": run.flow.name, "cause": error.reason}
     delay_s = error.retry_delay_s or 1.0
     if isinstance(error, DeadlineExceeded) and run.context.expired():
-        return DeadlineExceeded("the reasoner did not answer before the deadline", metadata=metadata)
+        return DeadlineExceeded(
+            "the reasoner did not answer before the deadline", metadata=metadata
+        )
     if isinstance(error, ResourceExhausted):
         message = "the request needs the reasoner, and the reasoner has no room"
     else:

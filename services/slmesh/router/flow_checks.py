@@ -77,9 +77,7 @@ def _step_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem
         yield from _service_problems(place, step, contracts)
 
 
-def _service_problems(
-    place: str, step: Step, contracts: Mapping[str, str]
-) -> Iterator[Problem]:
+def _service_problems(place: str, step: Step, contracts: Mapping[str, str]) -> Iterator[Problem]:
     spoken = contracts.get(step.service)
     if spoken is None:
         message = f"no service '{step.service}'{suggestion(step.service, contracts)}"
@@ -153,7 +151,10 @@ def _condition_problems(
     tests = named_tests(condition)
     if len(tests) != 1:
         said = " and ".join(tests) or "none"
-        yield place, f"a condition makes exactly one test, has {said}; there are: {', '.join(TESTS)}"
+        yield (
+            place,
+            f"a condition makes exactly one test, has {said}; there are: {', '.join(TESTS)}",
+        )
         return
     (test,) = tests
     spoken = _spoken(condition.step, flow, contracts)

@@ -98,9 +98,7 @@ class RequestRun:
 
     def begin(self, name: str, service: str) -> None:
         """Note that a step, or the call of the reasoner, has started."""
-        self.steps[name] = route_pb2.Step(
-            name=name, service=service, start_offset=self.elapsed()
-        )
+        self.steps[name] = route_pb2.Step(name=name, service=service, start_offset=self.elapsed())
 
     def end(self, name: str, error: MeshError | None) -> None:
         """Note how a step that had started has ended."""
@@ -181,9 +179,7 @@ class RequestRun:
     def ordered_steps(self) -> list[route_pb2.Step]:
         """Return the records in the order of the declaration, the reasoner's last."""
         declared = {step.name: index for index, step in enumerate(self.flow.steps)}
-        return sorted(
-            self.steps.values(), key=lambda step: declared.get(step.name, len(declared))
-        )
+        return sorted(self.steps.values(), key=lambda step: declared.get(step.name, len(declared)))
 
     def _failure_of(self, step: Step, error: MeshError) -> MeshError:
         if isinstance(error, InvalidArgument):

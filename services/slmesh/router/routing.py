@@ -80,7 +80,7 @@ class Routing:
         check_request(request)
         flow = self._flows.flow(request.flow)
         request_id = request_id_of(request)
-        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        digest = _digest(request)
         with self._admission.one():
             if not request_id:
                 recorded = await self._run(flow, request, context, self._new_id(), digest)
@@ -168,6 +168,13 @@ class Routing:
                 "duration_ms": round(decision.latency.ToNanoseconds() / 1e6, 3),
             },
         )
+
+
+def _digest(request: route_pb2.RouteRequest) -> str:
+    content = route_pb2.RouteRequest()
+    content.CopyFrom(request)
+    content.ClearField("request_id")  # however it is written
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
 def route_boundary(

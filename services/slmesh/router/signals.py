@@ -186,5 +186,3 @@ def provenance_of(signal: signal_pb2.Signal) -> provenance_pb2.Provenance:
     """Return which model made a signal."""
     provenance: provenance_pb2.Provenance = getattr(signal, signal.WhichOneof("answer")).provenance
     return provenance
-
-
