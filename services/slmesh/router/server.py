@@ -1,0 +1,270 @@
+"""The router as a process of its own: one gRPC port for flows and for every service behind it.
+
+It stays up when what is behind it is down: services are called where discovery says they are, their
+health is told per service, and flows answer degraded. It knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from slmesh.discovery import Discovery
+from slmesh.mesh.boundary import Boundary, Instruments, limits_of
+from slmesh.mesh.catalog import discover
+from slmesh.mesh.contract import rpcs
+from slmesh.mesh.errors import FailedPrecondition
+from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.metrics import Metrics
+from slmesh.mesh.settings import Settings
+from slmesh.mesh.tracing import Tracing
+from slmesh.mesh.transport import GrpcTransport
+from slmesh.router.admission import Admission
+from slmesh.router.cost import CostEstimator, Prices
+from slmesh.router.decisions import MemoryDecisions
+from slmesh.router.edge import Edge
+from slmesh.router.engine import Engine
+from slmesh.router.flow_book import FlowBook, load_flows
+from slmesh.router.health import HealthProbe
+from slmesh.router.request_run import Clock
+from slmesh.router.routing import ROUTER, Routing, route_boundary
+from slmesh.router.wire_handlers import RouterHandlers
+
+__all__ = ["RouterServer", "server_credentials"]
+
+_log = logging.getLogger(__name__)
+
+_DRAIN_S = 25.0
+"""Time for requests in work when the router stops; below the 30 s a Kubernetes pod is given."""
+
+_EDGE_TIMEOUT_S = 60.0
+"""The time of a call whose caller set none, to a service whose manifest is not here."""
+
+_MAX_CONNECTION_AGE_S = 1800.0
+"""After this a client is asked to connect again, so that a new router replica gets its share."""
+
+
+@dataclass
+class RouterServer:
+    """A running router.
+
+    Attributes:
+        port: The port it serves on.
+    """
+
+    port: int
+    _server: grpc.aio.Server
+    _probe: HealthProbe
+    _admission: Admission
+    _transports: tuple[GrpcTransport, ...]
+
+    @classmethod
+    async def start(
+        cls,
+        settings: Settings,
+        discovery: Discovery,
+        *,
+        metrics: Metrics,
+        services: Mapping[str, Manifest] | None = None,
+        tracing: Tracing | None = None,
+        max_connection_age_s: float = _MAX_CONNECTION_AGE_S,
+    ) -> RouterServer:
+        """Load the flows and serve.
+
+        Args:
+            settings: The settings.
+            discovery: Where services are; started and closed by the caller.
+            metrics: Where calls and decisions are counted.
+            services: The services of the mesh; those that the settings find when None.
+            tracing: Where spans go.
+            max_connection_age_s: After which a client is asked to connect again.
+
+        Raises:
+            FailedPrecondition: A flow, a TLS file or the port is not usable; the message says what
+                to do.
+        """
+        found = discover(settings) if services is None else services
+        flows = FlowBook(load_flows(settings, found))
+        credentials = server_credentials(settings)
+        instruments = Instruments(metrics, tracing) if settings.boundary_instruments else None
+
+        def resolve(service: str) -> str:
+            return discovery.resolve(service).instances[0].target
+
+        calls = GrpcTransport(
+            resolve, max_message_bytes=settings.max_message_bytes, tracing=tracing
+        )
+        checks = GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
+        admission = Admission(settings.max_in_flight)
+        handlers = RouterHandlers(
+            _routing_boundary(settings, found, flows, calls, admission, metrics, instruments),
+            _edge(settings, found, calls, admission, instruments),
+        )
+        server = grpc.aio.server(options=_options(settings, max_connection_age_s))
+        server.add_generic_rpc_handlers((handlers,))
+        servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        contracts = sorted({rpc.service for rpc in rpcs().values()})
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection(
+            (*contracts, health_name, reflection.SERVICE_NAME), server
+        )
+        port = _bind(server, settings, credentials)
+        probe = HealthProbe(
+            checks,
+            servicer,
+            lambda: sorted({*found, *discovery.services()} - {ROUTER}),
+            own=("", rpcs()["Route"].service),
+            metrics=metrics,
+        )
+        await server.start()
+        await probe.start()
+        _log.info("router serves", extra={"port": port, "count": len(list(flows))})
+        return cls(port, server, probe, admission, (calls, checks))
+
+    async def stop(self, grace_s: float = _DRAIN_S) -> None:
+        """Tell that it stops, let requests in work end, and stop.
+
+        Args:
+            grace_s: Seconds requests in work have.
+        """
+        await self._probe.drain()
+        stopping = asyncio.create_task(self._server.stop(grace_s))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._admission.empty()
+        # what is still open now are watchers of health and reflection, which never end
+        await self._server.stop(0.1)
+        await stopping
+        for transport in self._transports:
+            await transport.close()
+        _log.info("router stopped", extra={"port": self.port})
+
+
+def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    """Return the TLS credentials the settings name, or None for plain text.
+
+    Raises:
+        FailedPrecondition: Only one of the two files is named, or they cannot be used.
+    """
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        missing = "SLMESH_TLS_KEY" if key is None else "SLMESH_TLS_CERTIFICATE"
+        raise FailedPrecondition(
+            f"TLS needs a certificate and a key: set {missing} too", reason="TLS_INCOMPLETE"
+        )
+    pems = []
+    for name, path in (("SLMESH_TLS_CERTIFICATE", certificate), ("SLMESH_TLS_KEY", key)):
+        try:
+            pems.append(path.read_bytes())
+        except OSError as error:
+            raise FailedPrecondition(
+                f"{name}: {path} cannot be read: {error.strerror}", reason="TLS_FILE_UNREADABLE"
+            ) from None
+    try:
+        # gRPC would only say that the port cannot be opened
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (ssl.SSLError, ValueError) as error:
+        raise FailedPrecondition(
+            f"SLMESH_TLS_CERTIFICATE and SLMESH_TLS_KEY: {certificate} and {key} are no PEM"
+            f" certificate with its key: {getattr(error, 'reason', None) or error}",
+            reason="TLS_FILE_INVALID",
+        ) from None
+    return grpc.ssl_server_credentials([(pems[1], pems[0])])
+
+
+def _routing_boundary(
+    settings: Settings,
+    services: Mapping[str, Manifest],
+    flows: FlowBook,
+    transport: GrpcTransport,
+    admission: Admission,
+    metrics: Metrics,
+    instruments: Instruments | None,
+) -> Boundary:
+    clock = Clock()
+    engine = Engine(
+        transport,
+        {name: manifest.contract for name, manifest in services.items()},
+        estimator=CostEstimator(Prices.of(settings)),
+        clock=clock,
+    )
+    decisions = MemoryDecisions(clock.monotonic_s)
+    routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
+    return route_boundary(routing, flows, settings, instruments)
+
+
+def _edge(
+    settings: Settings,
+    services: Mapping[str, Manifest],
+    transport: GrpcTransport,
+    admission: Admission,
+    instruments: Instruments | None,
+) -> Edge:
+    boundary = Boundary(
+        ROUTER,
+        limits=limits_of(settings),
+        default_timeout_s=_EDGE_TIMEOUT_S,
+        instruments=instruments,
+    )
+    return Edge(transport, services, boundary, admission)
+
+
+def _options(settings: Settings, max_connection_age_s: float) -> list[tuple[str, Any]]:
+    return [
+        # a message over the limit but not far is refused by the boundary, in words
+        ("grpc.max_receive_message_length", 2 * settings.max_message_bytes),
+        ("grpc.max_send_message_length", 2 * settings.max_message_bytes),
+        # two routers on one port would share its calls in silence
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_connection_age_ms", round(max_connection_age_s * 1e3)),
+        ("grpc.max_connection_age_grace_ms", 300_000),
+    ]
+
+
+def _bind(
+    server: grpc.aio.Server, settings: Settings, credentials: grpc.ServerCredentials | None
+) -> int:
+    host, port = settings.host, settings.router_port
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError:
+        why = _why_not(host, port)
+        raise FailedPrecondition(
+            f"the router cannot listen on port {port} of {host}: {why}; set SLMESH_ROUTER_PORT to"
+            " another port, or SLMESH_HOST to another address",
+            reason="PORT_UNUSABLE",
+            metadata={"port": str(port)},
+        ) from None
+
+
+def _why_not(host: str, port: int) -> str:
+    """Return why an address cannot be listened on; gRPC does not tell."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror:
+            return "the address is not known"
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "another process is using it"
+            return (error.strerror or "unknown reason").lower()
+    return "gRPC refused it"
