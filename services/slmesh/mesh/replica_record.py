@@ -14,6 +14,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from slmesh.mesh.errors import Internal, MeshError
 from slmesh.mesh.manifest import Manifest
@@ -148,7 +149,7 @@ def forget_failure(record: ReplicaRecord) -> None:
     _failure_path(record).unlink(missing_ok=True)
 
 
-def failures(state_dir: Path) -> dict[str, dict[str, object]]:
+def failures(state_dir: Path) -> dict[str, dict[str, Any]]:
     """Return the failures of services that have not loaded since, by service."""
     every = (_read(path) for path in _folder(state_dir, "failures").glob("*.json"))
     return {str(values["service"]): values for values in every if values}
@@ -176,14 +177,14 @@ def _folder(state_dir: Path, name: str) -> Path:
     return state_dir / "run" / name
 
 
-def _write(path: Path, values: dict[str, object]) -> None:
+def _write(path: Path, values: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}.new")
     new.write_text(json.dumps(values), encoding="utf-8")
     new.replace(path)  # a reader sees the old file or the new one, never half
 
 
-def _read(path: Path) -> dict[str, object] | None:
+def _read(path: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         values = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict):

@@ -57,7 +57,7 @@ def add_contracts_to_server(servicer: Any, server: Any) -> None:
         servicer: What Serve passes; Serve puts its own behaviour in place of its methods.
         server: Serve's gRPC server.
     """
-    services: dict[str, dict[str, grpc.RpcMethodHandler]] = {_HEALTH: {}}
+    services: dict[str, dict[str, Any]] = {_HEALTH: {}}
     services[_HEALTH]["Check"] = grpc.unary_unary_rpc_method_handler(servicer.Check)
     for rpc in service_rpcs():
         make = (
@@ -175,9 +175,8 @@ class Replica:
         if request.service not in names:
             unknown = NotFound("no such service", reason="SERVICE_NOT_FOUND")
             return _refused(grpc_context, unknown)
-        status = health_pb2.HealthCheckResponse.ServingStatus
         return health_pb2.HealthCheckResponse(
-            status=status.SERVING if self._host.ready else status.NOT_SERVING
+            status="SERVING" if self._host.ready else "NOT_SERVING"
         )
 
     def check_health(self) -> None:
@@ -191,7 +190,7 @@ class Replica:
         if not self._host.ready and self._problem is None:
             raise RuntimeError(f"service '{self._host.manifest.name}' is not ready")
 
-    async def __del__(self) -> None:  # type: ignore[misc]
+    async def __del__(self) -> None:
         """Let go of everything; Serve awaits this after the last request."""
         record = getattr(self, "_record", None)
         if record is None:

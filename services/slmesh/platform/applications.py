@@ -36,7 +36,9 @@ def build(args: Mapping[str, str]) -> serve.Application:
         raise InvalidArgument(f"args must be {{'service': NAME}}, are {dict(args)}", field="args")
     manifest = find_manifest(args["service"], load_settings())
     deployment: Any = serve.deployment(Replica)
-    return deployment.options(name=manifest.name, **serve_options(manifest)).bind(manifest.name)
+    options = serve_options(manifest)
+    bound: serve.Application = deployment.options(name=manifest.name, **options).bind(manifest.name)
+    return bound
 
 
 def route_prefix(service: str) -> str:

@@ -159,9 +159,13 @@ def _service_states(
         message = ""
         if application:
             for deployment in application.deployments.values():
-                running += int(deployment.replica_states.get("RUNNING", 0))
+                running += sum(
+                    count
+                    for state, count in deployment.replica_states.items()
+                    if state == "RUNNING"
+                )
                 message = deployment.message or message
-        if status in ("DEPLOY_FAILED", "UNHEALTHY"):
+        if status == "DEPLOY_FAILED":
             state = "failed"
         elif healthy[manifest.name]:
             state, message = "healthy", ""
@@ -184,7 +188,7 @@ def _end() -> None:
     from ray import serve
 
     if ray.is_initialized() and _ray_lives():
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
 
 

@@ -15,7 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ProcessMemory", "command_of", "end_processes", "lives", "memory_of", "session_members"]
+__all__ = [
+    "ProcessMemory",
+    "command_of",
+    "end_processes",
+    "lives",
+    "memory_of",
+    "session_members",
+    "start_ticks",
+]
 
 _PROC = Path("/proc")
 
@@ -47,6 +55,15 @@ def lives(pid: int) -> bool:
     """Return whether a process exists and is no zombie."""
     fields = _stat(pid)
     return bool(fields) and fields[0] not in ("Z", "X")
+
+
+def start_ticks(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 when it is gone.
+
+    A process id and this together name one process for good: ids are used again.
+    """
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
 
 
 def command_of(pid: int) -> str:

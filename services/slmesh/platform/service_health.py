@@ -7,9 +7,10 @@ path of a call.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from slmesh.mesh.context import APPLICATION_KEY
 
@@ -33,12 +34,16 @@ class HealthChecks:
             self._channel = grpc.insecure_channel(address, options=options)
         else:
             self._channel = grpc.secure_channel(address, credentials, options=options)
-        self._stub = health_pb2_grpc.HealthStub(self._channel)
+        self._check = self._channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
 
     def run(self, services: Iterable[str]) -> dict[str, bool]:
         """Return for each service whether it serves; the checks run at the same time."""
         calls = {
-            service: self._stub.Check.future(
+            service: self._check.future(
                 health_pb2.HealthCheckRequest(),
                 metadata=((APPLICATION_KEY, service),) if service else (),
                 timeout=_TIMEOUT_S,
@@ -52,9 +57,10 @@ class HealthChecks:
         self._channel.close()
 
 
-def _serves(call: grpc.Future) -> bool:
+def _serves(call: Any) -> bool:
     try:
         response = call.result()
     except grpc.RpcError:
         return False
-    return bool(response.status == health_pb2.HealthCheckResponse.ServingStatus.SERVING)
+    serving = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
+    return bool(response.status == serving)

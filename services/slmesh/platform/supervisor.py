@@ -25,6 +25,7 @@ from slmesh.mesh.replica_record import failures, read_records
 from slmesh.mesh.settings import Settings
 from slmesh.platform.children import Child, ClusterChild, RouterChild
 from slmesh.platform.ports import pick_serve_ports, require_free
+from slmesh.platform.processes import start_ticks
 from slmesh.platform.serve_flags import FALLBACK_NOTICE, haproxy_binary
 from slmesh.platform.state import MeshState
 from slmesh.platform.targets import scrape_targets, write_targets
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.2
 _TARGETS_PERIOD_S = 2.0
 _FIRST_RESTART_S = 0.5
+_STABLE_S = 60.0
+"""A child that ran for so long is started again at once, however often it has ended before."""
 _LONGEST_RESTART_S = 30.0
 
 
@@ -54,6 +57,14 @@ class Progress:
     state: str
     message: str = ""
     elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Restart:
+    """When a child is started again (None: it was), and the pause before that, in seconds."""
+
+    at: float | None
+    delay_s: float
 
 
 class Supervisor:
@@ -87,7 +98,7 @@ class Supervisor:
         self._services: dict[str, dict[str, Any]] = {}
         self._router: dict[str, Any] = {}
         self._timings: dict[str, float] = {}
-        self._restarts: dict[Child, tuple[float, float]] = {}
+        self._restarts: dict[Child, _Restart] = {}
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._failure: Exception | None = None
@@ -191,6 +202,11 @@ class Supervisor:
         """Ask the mesh to stop, from a signal handler: it only sets a flag."""
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the mesh was asked to stop."""
+        return self._stopping.is_set()
+
     def _settled(self) -> bool:
         if self._failure is not None or self._stopping.is_set():
             return True
@@ -265,20 +281,19 @@ class Supervisor:
             self._tell(name, state["state"], state["message"])
 
     def _mind_children(self) -> None:
+        now = time.monotonic()
         for child in self._children:
             if child.is_running():
                 continue
-            due, delay_s = self._restarts.get(child, (0.0, _FIRST_RESTART_S))
-            now = time.monotonic()
-            if child.ran_s() > 60:
-                due, delay_s = 0.0, _FIRST_RESTART_S
-            if due == 0.0:
+            restart = self._restarts.get(child)
+            if restart is None or restart.at is None:
+                delay_s = _FIRST_RESTART_S
+                if restart is not None and child.ran_s() < _STABLE_S:
+                    delay_s = min(2 * restart.delay_s, _LONGEST_RESTART_S)
+                self._restarts[child] = _Restart(now + delay_s, delay_s)
                 self._lost(child)
-                if self._failure is not None:
-                    return
-                self._restarts[child] = (now + delay_s, delay_s)
-            elif now >= due:
-                self._restarts[child] = (0.0, min(2 * delay_s, _LONGEST_RESTART_S))
+            elif now >= restart.at:
+                self._restarts[child] = _Restart(None, restart.delay_s)
                 self._tell(child.name, "starting", "again")
                 child.start()
                 self._write()
@@ -293,7 +308,7 @@ class Supervisor:
             if never_served and child.starts >= 3:
                 self._fail(FailedPrecondition(f"the router does not start: {why}"))
             return
-        never_served = not any("all_services" in k or k in self._services for k in self._timings)
+        never_served = "serve" not in self._timings
         for name in list(self._services):
             self._take_service(name, {"state": "recovering", "running": 0, "message": why})
         if never_served and child.starts >= 3:
@@ -322,7 +337,10 @@ class Supervisor:
                 "host": settings.host,
                 "ingress": f"{settings.host}:{settings.ingress_port}",
                 "router": self._router,
-                "sessions": {child.name: child.pid for child in self._children},
+                "children": {
+                    child.name: {"session": child.pid, "start_ticks": start_ticks(child.pid)}
+                    for child in self._children
+                },
                 "services": self._services,
                 "timings_s": self._timings,
             }
