@@ -204,9 +204,9 @@ async def test_a_token_taken_away_leaves_the_last_answer_with_the_reason(
     agent, token = guarded(start_agent)
     await publish(agent, instance("intent", 1001), token=token)
     discovery = await discover(agent, token=token, wait_s=0.4)
-    accessor = agent.call("GET", "/acl/tokens")
-    mesh_token = next(item for item in accessor if item.get("Policies", [{}])[0]["Name"] == "mesh")
-    agent.call("DELETE", f"/acl/token/{mesh_token['AccessorID']}")
+    tokens = agent.call("GET", "/acl/tokens")
+    of_mesh = [t for t in tokens if any(p["Name"] == "mesh" for p in t.get("Policies") or [])]
+    agent.call("DELETE", f"/acl/token/{of_mesh[0]['AccessorID']}")
     await until(lambda: "consul_token" in discovery.resolve("intent").error, timeout_s=5)
     assert discovery.resolve("intent").instances[0].port == 1001
 
