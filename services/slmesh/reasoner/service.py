@@ -7,7 +7,7 @@ or prices.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -157,8 +157,9 @@ def _open_engine(options: ReasonerOptions, cache_dir: Path, threads: int) -> Eng
         from slmesh.reasoner.engines.openai import OpenAIEngine
 
         return OpenAIEngine(options.base_url, options.model, options.api_key)
-    from slmesh.reasoner.engines.local import LocalEngine
+    from slmesh.reasoner.engines.local import LocalEngine, LocalModel
 
+    load: Callable[[str, Path, int], LocalModel]
     if options.engine == "transformers":
         from slmesh.reasoner.engines.transformers import load_transformers_model
 
