@@ -81,9 +81,11 @@ def _passage(
             declared.step,
             f"{declared.step}: the probability of passage {chosen.id} is {said}, not {limit:g}",
         )
+    introductions = (filled(text, signals) for text in declared.introduction)
+    introduction = next((text for text in introductions if text is not None), "")
     return route_pb2.Answer(
         source=route_pb2.ANSWER_SOURCE_PASSAGE,
-        text=chosen.text,
+        text=introduction + chosen.text,
         provenance=provenance_of(signal),
     )
 

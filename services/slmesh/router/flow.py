@@ -141,12 +141,15 @@ class PassageAnswer:
         agrees_with: A step that classifies: the passage must be one of those of its first label.
             Two models that agree are better evidence than one.
         passages_of: The ids of the passages of each label, for ``agrees_with``.
+        introduction: Texts with fields of signals to put before the passage; the first one whose
+            fields are all there is taken, and none where there is no such text.
     """
 
     step: str
     probability_at_least: float | None = None
     agrees_with: str = ""
     passages_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    introduction: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

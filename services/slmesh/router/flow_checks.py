@@ -19,6 +19,7 @@ from slmesh.router.flow import (
     USER_TEXT,
     Condition,
     Flow,
+    PassageAnswer,
     Step,
     TemplateAnswer,
 )
@@ -188,20 +189,25 @@ def _answer_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Probl
         chosen = [source.passage is not None, source.template is not None, source.signals]
         if sum(chosen) != 1:
             yield place, "an answer is exactly one of passage, template and signals"
-        passage = source.passage
-        if passage is not None:
-            where = f"{place}.passage"
-            yield from _step_is(f"{where}.step", passage.step, ("rank",), flow, contracts)
-            limit = passage.probability_at_least
-            if limit is not None and not 0 <= limit <= 1:
-                yield f"{where}.probability_at_least", f"must be in [0, 1], is {limit:g}"
-            if bool(passage.agrees_with) != bool(passage.passages_of):
-                yield where, "'agrees_with' and 'passages_of' go together"
-            if passage.agrees_with:
-                there = f"{where}.agrees_with"
-                yield from _step_is(there, passage.agrees_with, ("classify",), flow, contracts)
+        if source.passage is not None:
+            yield from _passage_problems(f"{place}.passage", source.passage, flow, contracts)
         if source.template is not None:
             yield from _template_problems(f"{place}.template", source.template, flow, contracts)
+
+
+def _passage_problems(
+    place: str, passage: PassageAnswer, flow: Flow, contracts: Mapping[str, str]
+) -> Iterator[Problem]:
+    yield from _step_is(f"{place}.step", passage.step, ("rank",), flow, contracts)
+    limit = passage.probability_at_least
+    if limit is not None and not 0 <= limit <= 1:
+        yield f"{place}.probability_at_least", f"must be in [0, 1], is {limit:g}"
+    if bool(passage.agrees_with) != bool(passage.passages_of):
+        yield place, "'agrees_with' and 'passages_of' go together"
+    if passage.agrees_with:
+        there = f"{place}.agrees_with"
+        yield from _step_is(there, passage.agrees_with, ("classify",), flow, contracts)
+    yield from _text_field_problems(f"{place}.introduction", passage.introduction, flow, contracts)
 
 
 def _template_problems(
@@ -216,15 +222,21 @@ def _template_problems(
     if not any(groups.values()):
         yield place, "a template has at least one text"
     for group, texts in groups.items():
-        for index, text in enumerate(texts):
-            where = f"{group}[{index}]"
-            try:
-                fields = fields_of(text)
-            except ValueError as error:
-                yield where, f"not a template: {error}"
-                continue
-            for step, _ in fields:
-                yield from _step_is(where, step, (), flow, contracts)
+        yield from _text_field_problems(group, texts, flow, contracts)
+
+
+def _text_field_problems(
+    place: str, texts: Sequence[str], flow: Flow, contracts: Mapping[str, str]
+) -> Iterator[Problem]:
+    for index, text in enumerate(texts):
+        where = f"{place}[{index}]"
+        try:
+            fields = fields_of(text)
+        except ValueError as error:
+            yield where, f"not a template: {error}"
+            continue
+        for step, _ in fields:
+            yield from _step_is(where, step, (), flow, contracts)
 
 
 def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
