@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from tests.reasoner.tiny_model import byte_tokenizer
 
 from slmesh.reasoner.engines.engine import LoadedModel
 from slmesh.reasoner.engines.local import LocalEngine, LocalModel
 from slmesh.reasoner.engines.tokens import ChatTokenizer
-from tests.reasoner.tiny_model import byte_tokenizer
 
 END = 2
 

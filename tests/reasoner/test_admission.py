@@ -24,7 +24,8 @@ async def test_the_queue_is_first_come_first_served_and_bounded() -> None:
     with pytest.raises(ResourceExhausted, match="2 wait") as caught:
         async with admission.place():
             pass
-    assert caught.value.retry_delay_s is not None and caught.value.retry_delay_s > 0
+    assert caught.value.retry_delay_s is not None
+    assert caught.value.retry_delay_s > 0
     release.set()
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3]
@@ -61,4 +62,5 @@ async def test_the_retry_delay_follows_the_recent_durations() -> None:
         with pytest.raises(ResourceExhausted) as caught:
             async with admission.place():
                 pass
-    assert caught.value.retry_delay_s is not None and caught.value.retry_delay_s < 0.1
+    assert caught.value.retry_delay_s is not None
+    assert caught.value.retry_delay_s < 0.1

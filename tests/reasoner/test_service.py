@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reasoner.scripted import ScriptedDecoder, scripted_engine
 
 import slmesh.reasoner
 from slmesh.api.reason.v1.reason_pb2 import FinishReason, ReasonRequest, ReasonResponse
@@ -18,7 +19,6 @@ from slmesh.mesh.manifest import Manifest, load_manifest
 from slmesh.mesh.service import Resources
 from slmesh.reasoner import service as service_module
 from slmesh.reasoner.service import ReasonerService
-from tests.reasoner.scripted import ScriptedDecoder, scripted_engine
 
 SLOW_S = 0.02
 
@@ -72,7 +72,8 @@ async def test_a_real_model_streams_started_deltas_and_completion(
 ) -> None:
     events = await answer(tiny_service, request(max_output_tokens=5))
     kinds = [event.WhichOneof("event") for event in events]
-    assert kinds[0] == "started" and kinds[-1] == "completion"
+    assert kinds[0] == "started"
+    assert kinds[-1] == "completion"
     assert set(kinds[1:-1]) <= {"text_delta"}
     completion = events[-1].completion
     assert completion.usage.prompt_tokens > 0
@@ -155,7 +156,8 @@ async def test_no_more_than_the_places_run_and_one_over_the_queue_is_refused(
         *(answer(service, request()) for _ in range(4)), return_exceptions=True
     )
     refused = [result for result in results if isinstance(result, MeshError)]
-    assert len(refused) == 1 and isinstance(refused[0], ResourceExhausted)
+    assert len(refused) == 1
+    assert isinstance(refused[0], ResourceExhausted)
     assert refused[0].retry_delay_s is not None
     assert decoder.most_running == 2
     await asyncio.to_thread(service.close)

@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.reasoner.scripted import ScriptedDecoder, scripted_engine
 
 from slmesh.api.reason.v1.reason_pb2 import FinishReason
 from slmesh.reasoner.engines.engine import Ending, Generation, Piece
 from slmesh.reasoner.engines.local import LocalEngine
 from slmesh.reasoner.prompt import ChatMessage
-from tests.reasoner.scripted import ScriptedDecoder, scripted_engine
 
 SLOW_S = 0.02
 
@@ -62,7 +62,8 @@ async def test_the_limit_of_output_tokens_ends_with_length() -> None:
         text, ending = await collect(engine, generation(max_output_tokens=3))
     assert text == "abc"
     assert ending.finish_reason == FinishReason.FINISH_REASON_LENGTH
-    assert ending.usage is not None and ending.usage.output_tokens == 3
+    assert ending.usage is not None
+    assert ending.usage.output_tokens == 3
 
 
 async def test_a_character_cut_by_the_limit_is_not_lost_silently() -> None:

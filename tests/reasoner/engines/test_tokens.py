@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.reasoner.tiny_model import byte_tokenizer
 
 from slmesh.reasoner.engines.tokens import ChatTokenizer, TextStream, template_of_folder
 from slmesh.reasoner.prompt import ChatMessage
-from tests.reasoner.tiny_model import byte_tokenizer
 
 START, END = 1, 2
 

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reasoner.tiny_model import CONTEXT, write_model
 
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.reasoner.engines.decoder_graph import build_graph
 from slmesh.reasoner.engines.onnx import OnnxDecoder
 from slmesh.reasoner.engines.transformers import load_transformers_model
 from slmesh.reasoner.prompt import ChatMessage
-from tests.reasoner.tiny_model import CONTEXT, write_model
 
 
 def test_a_folder_loads_with_its_name_digest_and_context(tiny_model: Path, tmp_path: Path) -> None:
     model = load_transformers_model(str(tiny_model), tmp_path, 1)
     assert model.loaded.name == "tiny-llama"
     assert model.loaded.version == "local"
-    assert model.loaded.digest.startswith("sha256:") and len(model.loaded.digest) == 71
+    assert model.loaded.digest.startswith("sha256:")
+    assert len(model.loaded.digest) == 71
     assert model.loaded.context_tokens == CONTEXT
     assert model.tokenizer.stop_tokens == {0, 2}
 

@@ -140,12 +140,16 @@ async def _events(stream: AsyncIterator[Any]) -> AsyncGenerator[GenerationEvent]
     reason: FinishReason | None = None
     usage: Usage | None = None
     async for chunk in stream:
-        if getattr(chunk, "usage", None):
+        # The client does not validate chunks: what is missing raises AttributeError here, which
+        # the caller reports. Only the chunk with the usage may come without choices.
+        choices = chunk.choices if "choices" in chunk.model_fields_set else None
+        if chunk.usage:
             usage = Usage(
                 prompt_tokens=chunk.usage.prompt_tokens, output_tokens=chunk.usage.completion_tokens
             )
-        # the client does not validate chunks, so a field may be missing
-        for choice in (getattr(chunk, "choices", None) or [])[:1]:
+        elif choices is None:
+            raise ValueError("a chunk has neither choices nor usage")
+        for choice in (choices or [])[:1]:
             if getattr(choice.delta, "refusal", None):
                 reason = FinishReason.FINISH_REASON_REFUSAL
             if choice.delta.content:

@@ -1,0 +1,94 @@
+"""A real HTTP server that speaks the streaming chat completions of OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+__all__ = ["ChatServer", "chunk", "usage_chunk"]
+
+
+def chunk(content: str | None = None, finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    """Return one chunk of a chat completion."""
+    if content is not None:
+        delta["content"] = content
+    return {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+
+
+def usage_chunk(prompt: int, output: int) -> dict[str, Any]:
+    """Return the last chunk, which has the usage and no choice."""
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+    }
+    return {**chunk(), "choices": [], "usage": usage}
+
+
+class ChatServer:
+    """The server. ``lines`` is what it streams; ``status`` other than 200 is answered instead."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.pause_s = 0.0
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.error: dict[str, Any] = {"message": "provider's own words at http://10.0.0.9"}
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.lines_sent = 0
+        self.disconnected = asyncio.Event()
+        self.break_after: int | None = None
+        self.base_url = ""
+        self._runner: web.AppRunner | None = None
+
+    def say(self, *chunks: dict[str, Any]) -> None:
+        """Stream these chunks, then the end mark."""
+        self.lines = [f"data: {json.dumps(item)}" for item in chunks] + ["data: [DONE]"]
+
+    async def start(self) -> None:
+        """Listen on a free port of the loopback interface."""
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._complete)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        port = self._runner.addresses[0][1]
+        self.base_url = f"http://127.0.0.1:{port}/v1"
+
+    async def stop(self) -> None:
+        """Close every connection and the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(await request.json())
+        self.keys.append(request.headers.get("Authorization", ""))
+        if self.status != 200:
+            return web.json_response(
+                {"error": self.error}, status=self.status, headers=self.headers
+            )
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for index, line in enumerate(self.lines):
+                if index == self.break_after and request.transport is not None:
+                    request.transport.abort()
+                    return response
+                await response.write(f"{line}\n\n".encode())
+                self.lines_sent += 1
+                await asyncio.sleep(self.pause_s)
+        except (ConnectionError, asyncio.CancelledError):
+            self.disconnected.set()
+            raise
+        return response
