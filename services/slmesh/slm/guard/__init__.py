@@ -1,0 +1,1 @@
+"""The guard: personal data and injected instructions, found and redacted."""

@@ -1,0 +1,339 @@
+"""Makes the guard's bundle: trains and calibrates the injection check, measures both checks.
+
+Everything is chosen on training rows (out of fold) and on validation rows; test rows are not read.
+Run it with ``python -m slmesh.training.screening --data-dir DIR``. It knows the shape of the guard's
+bundle and nothing of serving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
+from slmesh.mesh.errors import FailedPrecondition
+from slmesh.slm.guard.injection import HEADS, ngram_scores, weighted
+from slmesh.slm.guard.personal import KINDS
+from slmesh.tiers.encoder import SentenceEncoder, load_encoder
+from slmesh.tiers.ngrams import NgramHasher, Ngrams
+from slmesh.training.screening_data import TRAIN, VALIDATION, Example, Window, cut, read_examples
+from slmesh.training.screening_report import card, injection_metrics, personal_metrics
+
+__all__ = ["train"]
+
+_BACKBONE = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+_OWN = ("written", "phrases")
+"""Sources written to be hard: they train, and are reported, but set no threshold."""
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A linear model: a weight for each bucket, for each dimension (or none), and a bias."""
+
+    ngrams: np.ndarray  # float32 (2**bits,)
+    embedding: np.ndarray | None  # float32 (D,)
+    bias: float
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The features of all windows, row for row."""
+
+    ngrams: Ngrams
+    sparse: Any  # scipy.sparse.csr_matrix (N, 2**bits)
+    embeddings: np.ndarray  # float32 (N, D)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One tier of one head to fit: where, and how much the embedding counts (0: not at all)."""
+
+    head: str
+    embedding_scale: float
+    numbers: Mapping[str, Any]
+
+
+def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], None]) -> Bundle:
+    """Train, calibrate, measure and write the guard's bundle.
+
+    Args:
+        recipe: The recipe; the bundle is written to a folder next to it, named by the version.
+        data_dir: The folder with one folder for each public data set.
+        cache_dir: Where the compiled backbone lies.
+        say: Told of each step.
+
+    Raises:
+        FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
+    """
+    plan = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    _verify(plan["data"], data_dir)
+    encoder = load_encoder(cache_dir, _BACKBONE)
+    if encoder is None:
+        raise FailedPrecondition("no compiled encoder: run `slmesh models compile`")
+    numbers = plan["numbers"]
+    say("reading data")
+    passages = Path(__file__).parents[1] / "slm" / "passages"
+    own = {
+        "written": recipe.parent / "written.jsonl",
+        "phrases": recipe.parent / "phrases.yaml",
+        "passages": passages / "bank_help.jsonl",
+        "unseen_passages": passages / "general_help.jsonl",
+    }
+    examples = read_examples(data_dir, own, numbers["rows"], plan["seed"])
+    cuts = cut(examples)
+    say(f"encoding {len(cuts)} windows of {len(examples)} texts")
+    features = _features([window.text for window in cuts], numbers, encoder)
+    tensors: dict[str, np.ndarray] = {}
+    calibration: dict[str, Any] = {head: {} for head in HEADS}
+    thresholds: dict[str, Any] = {head: {} for head in HEADS}
+    gates: dict[str, float] = {}
+    out_of_fold: dict[str, Any] = {head: {} for head in HEADS}
+    for head in HEADS:
+        gate: np.ndarray | None = None
+        for tier in ("linear", "encoder"):
+            say(f"training {head} {tier}")
+            scale = numbers["embedding_scale"][head] if tier == "encoder" else 0.0
+            task = _Task(head, scale, numbers)
+            fitted, scores = _fit_head(examples, cuts, features, task)
+            if gate is not None:  # the second tier never sees what the first is sure of
+                scores = np.where(gate, scores, -np.inf)
+            best = _best_of_texts(examples, cuts, head, scores)
+            slope, offset = _line(examples, best)
+            threshold = _threshold(examples, best, numbers["false_positive_rate"])
+            out_of_fold[head][tier] = _out_of_fold(examples, best, threshold)
+            say(f"{head} {tier}, out of fold: {out_of_fold[head][tier]}")
+            prefix = f"injection.{head}.{tier}."
+            tensors[prefix + "ngrams"] = fitted.ngrams.astype(np.float16)
+            if fitted.embedding is not None:
+                tensors[prefix + "embedding"] = fitted.embedding
+            calibration[head][tier] = {"bias": fitted.bias, "slope": slope, "offset": offset}
+            thresholds[head][tier] = float(_sigmoid(slope * threshold + offset))
+            if tier == "linear":
+                gate = scores >= numbers["gate_logit"]
+                gates[head] = float(_sigmoid(slope * numbers["gate_logit"] + offset))
+    content = {
+        "name": plan["name"],
+        "version": plan["version"],
+        "contract": "guard/v1",
+        "label_set": {"labels": [*KINDS, "injection"]},
+        "tiers": ["rules", "linear", "encoder"],
+        "backbone": {"name": "all-MiniLM-L6-v2", "digest": _BACKBONE},
+        "calibration": {"injection": calibration},
+        "thresholds": {"injection": thresholds},
+        "parameters": {
+            "injection": {key: numbers[key] for key in ("bits", "word_sizes", "char_sizes")}
+            | {"gate": gates}
+        },
+        "metrics": {"out_of_fold": out_of_fold},
+        "data": plan["data"],
+        "recipe_digest": digest_of(recipe),
+    }
+    return _measured(recipe, content, tensors, examples, encoder, data_dir, say)
+
+
+def _measured(
+    recipe: Path,
+    content: dict[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    examples: Sequence[Example],
+    encoder: SentenceEncoder,
+    data_dir: Path,
+    say: Callable[[str], None],
+) -> Bundle:
+    """Write the bundle, measure it through the code that serves it, and write it again with both."""
+    folder = recipe.parent / content["version"]
+    golden = (folder / "golden.jsonl").read_text(encoding="utf-8")
+    bundle = write_bundle(folder, content, tensors, {"golden.jsonl": golden})
+    say("measuring")
+    unseen = [example for example in examples if example.split == VALIDATION]
+    content["metrics"] |= {
+        "injection": injection_metrics(bundle, encoder, unseen),
+        "personal_data": personal_metrics(data_dir / "presidio_pii"),
+    }
+    return write_bundle(
+        folder, content, tensors, {"golden.jsonl": golden, "card.md": card(content)}
+    )
+
+
+def _verify(data: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
+    for entry in data:
+        for name, expected in entry["files"].items():
+            found = digest_of(data_dir / name).removeprefix("sha256:")
+            if found != expected:
+                raise FailedPrecondition(f"{name}: expected sha256 {expected}, found {found}")
+
+
+def _features(
+    texts: Sequence[str], numbers: Mapping[str, Any], encoder: SentenceEncoder
+) -> _Features:
+    from scipy import sparse
+
+    hasher = NgramHasher(numbers["bits"], numbers["word_sizes"], numbers["char_sizes"])
+    ngrams = hasher.transform(texts)
+    matrix = sparse.csr_matrix(
+        (weighted(ngrams), ngrams.buckets.astype(np.int64), ngrams.row_starts),
+        shape=(len(texts), 1 << numbers["bits"]),
+    )
+    distinct = sorted(set(texts))
+    place = {text: index for index, text in enumerate(distinct)}
+    embeddings = encoder.encode(distinct)[[place[text] for text in texts]]
+    return _Features(ngrams, matrix, embeddings)
+
+
+def _fit_head(
+    examples: Sequence[Example],
+    cuts: Sequence[Window],
+    features: _Features,
+    task: _Task,
+) -> tuple[_Fitted, np.ndarray]:
+    """Return the model of all training windows, and a score for every window of the head.
+
+    Training windows are scored by a model that has not seen their group.
+    """
+    from zlib import crc32
+
+    owner = [examples[window.example] for window in cuts]
+    mine = np.array([example.head == task.head for example in owner])
+    training = mine & np.array([example.split == TRAIN for example in owner])
+    known = training & np.array([window.label is not None for window in cuts])
+    fold = np.array([crc32(example.group.encode()) % task.numbers["folds"] for example in owner])
+    fitted = _fit(owner, cuts, features, known, task)
+    scores = np.where(mine, _scores(features, fitted), -np.inf)
+    for number in range(task.numbers["folds"]):
+        part = _fit(owner, cuts, features, known & (fold != number), task)
+        held = training & (fold == number)
+        scores[held] = _scores(features, part)[held]
+    return fitted, scores
+
+
+def _fit(
+    owner: Sequence[Example],
+    cuts: Sequence[Window],
+    features: _Features,
+    rows: np.ndarray,
+    task: _Task,
+) -> _Fitted:
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
+
+    chosen = np.flatnonzero(rows)
+    labels = np.array([cuts[index].label for index in chosen.tolist()])
+    matrix = features.sparse[chosen]
+    if task.embedding_scale:
+        scaled = sparse.csr_matrix(features.embeddings[chosen] * task.embedding_scale)
+        matrix = sparse.hstack([matrix, scaled]).tocsr()
+    model = LogisticRegression(C=task.numbers["inverse_regularisation"], max_iter=300)
+    model.fit(
+        matrix, labels, sample_weight=_weights([owner[i].source for i in chosen.tolist()], labels)
+    )
+    weights = model.coef_[0].astype(np.float32)
+    size = 1 << task.numbers["bits"]
+    # What is stored is half precision, so the scores that thresholds come from are too.
+    ngrams = weights[:size].astype(np.float16).astype(np.float32)
+    embedding = weights[size:] * task.embedding_scale if task.embedding_scale else None
+    return _Fitted(ngrams, embedding, float(model.intercept_[0]))
+
+
+def _weights(sources: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    """Return a weight for each row: both classes weigh alike, a source as the root of its size."""
+    weights = np.ones(len(labels))
+    names = np.array(sources)
+    for label in (0, 1):
+        in_class = labels == label
+        for source in set(names[in_class]):
+            rows = in_class & (names == source)
+            weights[rows] = 1 / np.sqrt(rows.sum())
+        weights[in_class] /= weights[in_class].sum()
+    scaled: np.ndarray = weights * len(labels) / 2
+    return scaled
+
+
+def _scores(features: _Features, fitted: _Fitted) -> np.ndarray:
+    scores = ngram_scores(features.ngrams, fitted.ngrams) + fitted.bias
+    if fitted.embedding is not None:
+        scores = scores + features.embeddings @ fitted.embedding
+    return scores
+
+
+def _best_of_texts(
+    examples: Sequence[Example], cuts: Sequence[Window], head: str, scores: np.ndarray
+) -> dict[int, float]:
+    """Return the highest score among the windows of each text of a head, by index of the text."""
+    best: dict[int, float] = {}
+    for window, score in zip(cuts, scores, strict=True):
+        if examples[window.example].head == head:
+            best[window.example] = max(best.get(window.example, -np.inf), float(score))
+    return best
+
+
+def _line(examples: Sequence[Example], best: Mapping[int, float]) -> tuple[float, float]:
+    """Return slope and offset that turn scores into logits, from out-of-fold and validation rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows = [index for index, score in best.items() if np.isfinite(score)]
+    labels = [examples[index].injected is not None for index in rows]
+    scores = np.array([[best[index]] for index in rows])
+    model = LogisticRegression(C=1e6).fit(scores, labels)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def _threshold(examples: Sequence[Example], best: Mapping[int, float], rate: float) -> float:
+    """Return the lowest score with at most `rate` of the texts of every benign source at or above.
+
+    Validation rows count together with out-of-fold training rows: of few rows no rate can be told.
+    """
+    by_source: dict[str, list[float]] = {}
+    for index, score in best.items():
+        example = examples[index]
+        if example.injected is None and not example.source.startswith(_OWN):
+            by_source.setdefault(example.source, []).append(score)
+    highest = max(
+        sorted(scores, reverse=True)[int(rate * len(scores))] for scores in by_source.values()
+    )
+    return float(np.nextafter(highest, np.inf)) + 1e-6
+
+
+def _out_of_fold(
+    examples: Sequence[Example], best: Mapping[int, float], threshold: float
+) -> dict[str, float]:
+    """Return the share of out-of-fold training texts at or above the threshold, by source."""
+    flagged: dict[str, list[bool]] = {}
+    for index, score in best.items():
+        example = examples[index]
+        if example.split == TRAIN:
+            kind = "benign" if example.injected is None else "injections"
+            flagged.setdefault(f"{example.source} ({kind})", []).append(score >= threshold)
+    return {source: sum(hits) / len(hits) for source, hits in sorted(flagged.items())}
+
+
+def _sigmoid(logit: float) -> float:
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def main() -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--cache-dir", type=Path, default=Path(".slmesh/cache"))
+    parser.add_argument("--recipe", type=Path, default=Path("models/guard/recipe.yaml"))
+    arguments = parser.parse_args()
+
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    bundle = train(arguments.recipe, arguments.data_dir, arguments.cache_dir, say)
+    say((bundle.folder / "card.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
