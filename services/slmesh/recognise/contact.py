@@ -154,13 +154,11 @@ def phones(reading: Reading) -> Iterator[Match]:
             continue
         announced = _spoken_of(text, start, raw)
         value = _e164(raw, region, announced=announced)
-        while not value and " " in raw and len(raw) > _SHORTEST:
+        if not value and " " in raw and len(raw) > _SHORTEST:
             # A number may stand next to another one: "(914) 349-8600 04/21".
-            raw = raw[: raw.rindex(" ")]
-            end = start + len(raw)
-            value = _e164(raw, region, announced=announced)
-        if not value:
-            end = found.end()
+            shorter = raw[: raw.rindex(" ")]
+            value = _e164(shorter, region, announced=announced)
+            end = start + len(shorter) if value else end
         if value or announced:
             yield match_at("phone", text, start, end, value or None)
 

@@ -57,7 +57,7 @@ _MONEY_VERB = re.compile(
 )
 _PENCE_AFTER = re.compile(
     r"(?:[ ]and[ ]|[ ])?(?P<digits>[0-9]{1,2})[ ]?(?:p|pence|c|cents?)(?!\w)"
-    r"|[ ](?P<bare>[0-9]{2})(?=$|[.,;:!?)\n](?![0-9])|[ ](?:to|for|on|from|and|in|at|please)\b)",
+    r"|[ ](?P<bare>[0-9]{2})(?=$|[.,;:!?)\n](?![0-9])|[ ](?:to|for|on|from|and|in|at|by|or|please)\b)",
     re.IGNORECASE,
 )
 _GREATEST = 2**63 - 1

@@ -16,7 +16,7 @@ _NOUN = (
     r"order|booking|reservation|confirmation|reference|ref|tracking|ticket|case|claim|invoice"
     r"|transaction|policy|customer|membership|parcel|shipment|return|complaint|application"
 )
-_LABEL = r"(?:number|num|no\.?|nr\.?|id|code|ref\.?|reference|#)"
+_LABEL = r"(?:(?:number|num|no|nr|id|code|ref|reference)(?!\w)\.?|\#)"
 _ANNOUNCED = re.compile(
     rf"\b(?:{_NOUN})\b\.?(?P<label>[ ]?{_LABEL})?(?P<second>[ ]?{_LABEL})?"
     r"(?:[ ]?[:=-]|[ ](?:is|was|are|being|of))?(?:[ ]?[:])?[ ]{0,2}"

@@ -1,0 +1,1 @@
+"""The entities service: typed, normalised fields with their spans."""
