@@ -62,4 +62,7 @@ def serve_options(manifest: Manifest) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": drain_s,
         "health_check_period_s": 5,
         "ray_actor_options": {"num_cpus": manifest.cpus},
+        # the boundary writes one event for each call; Serve would make another one, and does so
+        # even with the access log off, unless the level is above it
+        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
     }

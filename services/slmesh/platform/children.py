@@ -7,7 +7,6 @@ is the head of a session, so that everything it started is found and ended with 
 from __future__ import annotations
 
 import json
-import math
 import os
 import queue
 import signal
@@ -31,8 +30,6 @@ from slmesh.platform.state import MeshState
 __all__ = ["Child", "ClusterChild", "RouterChild"]
 
 Events = queue.Queue[tuple["Child", dict[str, Any]]]
-
-_BACKSTOP_S = 120.0
 
 
 class Child:
@@ -156,9 +153,7 @@ class ClusterChild(Child):
         self._ports = ports
         self._haproxy = haproxy
         self._short_dir = Path()
-        longest_ms = max((manifest.timeout_ms for manifest in manifests), default=0)
         self._services = [manifest.name for manifest in manifests]
-        self._timeout_s = max(_BACKSTOP_S, math.ceil(longest_ms / 500))
 
     def start(self) -> None:
         """Start Ray in an empty folder."""
@@ -171,7 +166,6 @@ class ClusterChild(Child):
             services=self._services,
             short_dir=str(self._short_dir),
             http_port=self._ports.http,
-            request_timeout_s=self._timeout_s,
         )
         return ["slmesh.platform.cluster", json.dumps(asdict(options))]
 

@@ -93,7 +93,7 @@ def _start_serve(settings: Settings, options: ClusterOptions) -> None:
         grpc_options={
             "port": settings.ingress_port,
             "grpc_servicer_functions": ["slmesh.mesh.serve.add_contracts_to_server"],
-            "request_timeout_s": options.request_timeout_s,
+            # no `request_timeout_s`: the boundary keeps deadlines, and Serve's costs tasks per call
         },
         # the boundary writes one event for each call; Serve's access log would double it
         logging_config={"encoding": "JSON", "enable_access_log": False},

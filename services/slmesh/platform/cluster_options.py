@@ -15,10 +15,8 @@ class ClusterOptions:
         services: The services to deploy.
         short_dir: Ray's folder.
         http_port: Serve's HTTP port.
-        request_timeout_s: Serve's own limit, a backstop above every deadline of ours.
     """
 
     services: list[str]
     short_dir: str
     http_port: int
-    request_timeout_s: float

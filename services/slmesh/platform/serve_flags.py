@@ -53,6 +53,7 @@ def cluster_environment(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # this cluster's own, and no file in the home
         "RAY_enable_metrics_collection": "0",  # needs Ray's agent; replicas have their own metrics
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
         "RAY_DEDUP_LOGS": "0",
         "OMP_NUM_THREADS": "1",  # Ray would set the cores of the actor, 0
         # a machine busy with model loads needs more than the 5 s of the default

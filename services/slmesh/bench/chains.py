@@ -1,0 +1,108 @@
+"""Starts the chains that a benchmark compares, each in processes of its own, and ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmesh.bench.load import ECHO, Target
+from slmesh.mesh.errors import Unavailable
+from slmesh.mesh.settings import Settings, child_environment
+from slmesh.platform.processes import end_processes
+from slmesh.platform.supervisor import Supervisor
+
+__all__ = ["bare_chain", "echo_settings", "mesh", "serve_chain"]
+
+_SERVICES = Path(__file__).resolve().parent
+_STARTING = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": ""}
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on now."""
+    with contextlib.ExitStack() as opened:
+        probes = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def echo_settings(settings: Settings, folder: Path, **values: Any) -> Settings:
+    """Return settings for a mesh of the echo service alone, on ports of its own."""
+    router_port, ingress_port = free_ports(2)
+    return settings.with_values(
+        state_dir=folder,
+        service_path=(_SERVICES,),
+        router_port=router_port,
+        ingress_port=ingress_port,
+        router_address=f"127.0.0.1:{router_port}",
+        host="127.0.0.1",
+        discovery="static",
+        tls_certificate=None,
+        tls_key=None,
+        **values,
+    )
+
+
+@contextlib.contextmanager
+def mesh(name: str, settings: Settings, **values: Any) -> Iterator[tuple[Target, Supervisor]]:
+    """Run a mesh of the echo service and yield its router as a target."""
+    with tempfile.TemporaryDirectory(prefix="slmesh-bench-") as folder:
+        own = echo_settings(settings, Path(folder), **values)
+        with Supervisor(own, services=[ECHO]) as running:
+            state = running.services[ECHO]
+            if state["state"] != "healthy":
+                raise Unavailable(f"the echo service does not run: {state['message']}")
+            yield Target(name, own.router_address), running
+
+
+@contextlib.contextmanager
+def bare_chain(name: str) -> Iterator[Target]:
+    """Run the two hops as bare servers."""
+    module = "slmesh.bench.bare_chain"
+    with _child([module]) as service, _child([module, service["address"]]) as router:
+        yield Target(name, router["address"])
+
+
+@contextlib.contextmanager
+def serve_chain(name: str) -> Iterator[Target]:
+    """Run the two hops as Serve deployments, in a Ray cluster of its own."""
+    grpc_port, http_port = free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="slmesh-b-", ignore_cleanup_errors=True) as folder:
+        command = ["slmesh.bench.serve_chain", folder, str(grpc_port), str(http_port)]
+        with _child(command) as told:
+            yield Target(name, told["address"])
+
+
+@contextlib.contextmanager
+def _child(command: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Run a module in a session of its own, and yield the JSON line it prints when it serves."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env=child_environment(Settings(), _STARTING),
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line:
+                log.seek(0)
+                raise Unavailable(f"{command[0]} did not start: {log.read()[-2000:]}")
+            yield json.loads(line)
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            end_processes(process.pid, grace_s=1.0)
+            process.wait()
+            process.stdout.close()  # type: ignore[union-attr]
