@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slmesh.library import Mesh
     from slmesh.mesh.blocking import Blocking
-    from slmesh.mesh.client import Mesh
     from slmesh.mesh.context import RequestContext
     from slmesh.mesh.errors import MeshError
     from slmesh.mesh.settings import Settings
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Blocking": "slmesh.mesh.blocking",
-    "Mesh": "slmesh.mesh.client",
+    "Mesh": "slmesh.library",
     "MeshError": "slmesh.mesh.errors",
     "RequestContext": "slmesh.mesh.context",
     "Settings": "slmesh.mesh.settings",

@@ -25,9 +25,9 @@ class Mesh(Client):
         ``reasoner``, or ends as it does when the reasoner is away.
         """
         from slmesh.mesh.local import InProcessTransport
-        from slmesh.router.local import attach_router
+        from slmesh.router.attach import attach_router
 
         settings = settings or load_settings()
         transport = InProcessTransport(settings, tracing=tracing)
-        attach_router(transport, settings)
+        attach_router(transport, settings, tracing=tracing)
         return cls(transport)

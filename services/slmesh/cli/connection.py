@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from slmesh.mesh.client import Mesh
+from slmesh.library import Mesh
 from slmesh.mesh.settings import Settings, load_settings
 
 __all__ = ["AddressOption", "Connection", "LocalOption", "TenantOption"]

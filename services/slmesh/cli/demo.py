@@ -18,7 +18,7 @@ from slmesh.api.classify.v1 import classify_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.cli.output import console, progress_bar
 from slmesh.cli.rendering import DESCRIBE, answered_by, enum_word, money, signals_of
-from slmesh.mesh.client import Mesh
+from slmesh.library import Mesh
 from slmesh.mesh.errors import MeshError
 
 __all__ = ["read_messages", "route_all", "show"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slmesh.cli.output import JsonOption, console, print_json, print_table, stderr
-from slmesh.mesh.client import Mesh
+from slmesh.library import Mesh
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.logs import configure
 from slmesh.mesh.settings import Settings, load_settings

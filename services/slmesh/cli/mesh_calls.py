@@ -15,8 +15,8 @@ from google.protobuf.json_format import ParseDict, ParseError
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, progress_bar, stderr
 from slmesh.cli.rendering import DESCRIBE, answered_by
+from slmesh.library import Mesh
 from slmesh.mesh.catalog import find_manifest
-from slmesh.mesh.client import Mesh
 from slmesh.mesh.contract import contract
 from slmesh.mesh.errors import InvalidArgument, MeshError
 from slmesh.mesh.settings import Settings, load_settings

@@ -54,7 +54,7 @@ def fail(error: MeshError) -> NoReturn:
     stderr.print(f"       ({', '.join(details)})", style="dim", highlight=False)
     if error.reason in _ADVICE:
         stderr.print(f"       {_ADVICE[error.reason]}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
+    sys.exit(1)
 
 
 def as_dict(message: Message) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from slmesh.api.route.v1 import route_pb2
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
 from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
+from slmesh.library import Mesh
 from slmesh.mesh.catalog import discover
-from slmesh.mesh.client import Mesh
 from slmesh.mesh.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _list_flows(as_json: JsonOption = False) -> None:
     flows = list(_flows())
     if as_json:
         for flow in flows:
-            print_json({"flow": flow.name, "revision": flow.revision, "owner": flow.owner})
+            print_json({"flow": flow.name, "revision": flow.revision[7:19], "owner": flow.owner})
         return
     print_table(
         "flows",
@@ -138,7 +138,7 @@ def _list_flows(as_json: JsonOption = False) -> None:
         (
             (
                 flow.name,
-                flow.revision,
+                flow.revision[7:19],
                 flow.owner,
                 ", ".join(step.name for step in flow.steps),
                 flow.latency_budget_ms,
@@ -152,7 +152,7 @@ def _list_flows(as_json: JsonOption = False) -> None:
 def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
     """Show a flow: its steps, and what makes it refuse or escalate."""
     flow = _flows().flow(name)
-    console.print(f"[bold]{flow.name}[/] {flow.revision}: {flow.description}", highlight=False)
+    console.print(f"[bold]{flow.name}[/] {flow.revision[7:19]}: {flow.description}", highlight=False)
     print_table(
         f"steps, within {flow.latency_budget_ms} ms",
         ("step", "service", "after", "sees", ">timeout ms", "on failure"),
@@ -185,8 +185,7 @@ def _condition(condition: Condition) -> str:
 
 
 def _flows() -> FlowBook:
-    from slmesh.router.flow_book import flow_folders, load_flows
+    from slmesh.router.flow_book import FlowBook, load_flows
 
     settings = load_settings()
-    contracts = {name: m.contract for name, m in discover(settings).items()}
-    return load_flows(flow_folders(settings.flow_path), contracts)
+    return FlowBook(load_flows(settings, discover(settings)))

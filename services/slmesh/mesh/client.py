@@ -40,7 +40,7 @@ class Mesh:
     method raises :class:`slmesh.mesh.errors.MeshError`.
 
     Args:
-        transport: What carries the calls; use :meth:`connect` or :meth:`local`.
+        transport: What carries the calls; use :meth:`connect`, or ``slmesh.Mesh.local``.
         context: The context of calls that bring none.
     """
 
@@ -75,13 +75,6 @@ class Mesh:
             tracing=tracing,
         )
         return cls(transport, RequestContext(tenant=tenant))
-
-    @classmethod
-    def local(cls, *, settings: Settings | None = None, tracing: Tracing | None = None) -> Self:
-        """Return a mesh in this process: no Ray, no ports; services load when first called."""
-        from slmesh.mesh.local import InProcessTransport
-
-        return cls(InProcessTransport(settings or load_settings(), tracing=tracing))
 
     async def __aenter__(self) -> Self:
         """Return the mesh itself."""
