@@ -52,7 +52,7 @@ async def test_an_unsure_intent_is_escalated_with_the_value_in_the_reason(mesh):
 
 async def test_an_abstention_is_escalated(mesh):
     decision = await mesh.route("something else")
-    assert [reason.code for reason in decision.reasons][0] == "INTENT_ABSTAINED"
+    assert decision.reasons[0].code == "INTENT_ABSTAINED"
     assert decision.path == pb.PATH_ESCALATED
 
 

@@ -127,6 +127,8 @@ class _Decoder:
                     key_node, f"unknown key {_named(key, path)}{suggestion(key, specs)}"
                 )
             values[key] = self.decode(hints[key], value_node, _join(path, key))
+            # a list in block style begins one line below its key
+            self.lines[_join(path, key)] = key_node.start_mark.line + 1
         for name, spec in specs.items():
             optional = (
                 spec.default is not dataclasses.MISSING

@@ -116,7 +116,7 @@ def _graph_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Proble
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         circle = error.args[1]
-        place = f"steps[{names.index(circle[0])}].after"
+        place = f"steps[{min(names.index(name) for name in circle)}].after"
         yield place, f"the steps wait for each other: {' -> '.join(reversed(circle))}"
         return
     guards = [step.name for step in flow.steps if contracts.get(step.service) == "guard"]
