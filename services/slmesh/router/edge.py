@@ -138,9 +138,9 @@ class Edge:
         return manifest.timeout_ms / 1e3 if manifest is not None else None
 
     def _speaking(self, rpc: Rpc) -> list[str]:
-        return [
+        return sorted(
             name for name, manifest in self._services.items() if manifest.contract == rpc.contract
-        ]
+        )
 
 
 def _readable(metadata: RawMetadata) -> RequestContext:
