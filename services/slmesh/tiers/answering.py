@@ -141,12 +141,12 @@ class Scoring:
 
     def answer(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         """Return one response for each request, in order."""
-        wanted = [list(request.scales) or list(self._scorer.levels) for request in requests]
+        wanted = [tuple(request.scales) or tuple(self._scorer.levels) for request in requests]
         responses = [ScoreResponse() for _ in requests]
         # Requests for the same scales are computed together; most ask for all.
         groups: dict[tuple[str, ...], list[int]] = {}
         for place, scales in enumerate(wanted):
-            groups.setdefault(tuple(scales), []).append(place)
+            groups.setdefault(scales, []).append(place)
         for scales, places in groups.items():
             texts = [requests[place].text for place in places]
             predictions = self._scorer.predict(texts, scales, self._choice)

@@ -97,9 +97,7 @@ def fit_logistic(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     return slope, float(weights[1]) - slope * centre
 
 
-def expected_calibration_error(
-    confidences: np.ndarray, right: np.ndarray, bins: int = 15
-) -> float:
+def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Return the mean gap between confidence and accuracy over equal-width bins.
 
     Args:

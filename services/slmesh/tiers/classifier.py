@@ -21,9 +21,9 @@ from slmesh.tiers.linear import LinearScores, LinearTier
 
 __all__ = [
     "ENCODER",
-    "Encoder",
     "LINEAR",
     "TIER_CHOICES",
+    "Encoder",
     "EncoderHead",
     "Prediction",
     "ScopeModel",
@@ -223,7 +223,7 @@ class TwoTierClassifier:
         if choice != ENCODER:
             sure |= first.confidence >= self._thresholds["switch"]
         predictions = _predictions(first, 0.0, LINEAR, linear, linear.truncated_at)
-        unsure = np.flatnonzero(~sure)
+        unsure = np.flatnonzero(~sure).tolist()
         if not len(unsure):
             return predictions
         encoded = self._encoder.encode_with_cuts([texts[i] for i in unsure])
@@ -252,9 +252,7 @@ def encoder_output(
     logits = head.logits(encoded.embeddings, linear.scores)
     features = encoder_scope_features(logits, encoded.embeddings, head.centroids, linear)
     scope = ScopeModel(calibration["scope_weights"], calibration["scope_intercept"])
-    return TierOutput(
-        softmax(logits / calibration["temperature"]), scope.probabilities(features)
-    )
+    return TierOutput(softmax(logits / calibration["temperature"]), scope.probabilities(features))
 
 
 def _predictions(
@@ -279,7 +277,7 @@ def _predictions(
     ]
 
 
-def _chosen(linear: LinearScores, places: np.ndarray) -> LinearScores:
+def _chosen(linear: LinearScores, places: list[int]) -> LinearScores:
     return LinearScores(
         linear.scores[places],
         linear.known[places],

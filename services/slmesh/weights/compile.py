@@ -129,7 +129,7 @@ def _export(weights: Path, folder: Path) -> np.ndarray:
         weights, attn_implementation="eager", local_files_only=True, use_safetensors=True
     ).eval()
 
-    class Pooled(torch.nn.Module):  # type: ignore[misc]
+    class Pooled(torch.nn.Module):
         """The encoder with mean pooling and normalisation inside the graph."""
 
         def __init__(self) -> None:

@@ -211,7 +211,7 @@ def _size_bytes(folder: Path) -> int:
     for directory, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # pip moves and removes files while we look
-                total += os.stat(os.path.join(directory, name)).st_size
+                total += Path(directory, name).stat().st_size
     return total
 
 

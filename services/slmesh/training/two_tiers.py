@@ -1,0 +1,228 @@
+"""Trains both tiers of one classifier, calibrates them and chooses their thresholds.
+
+Weights come from training rows; temperatures, shares and thresholds from validation rows. Test rows
+are never read. It knows no data set and no bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmesh.tiers.calibration import fit_temperature
+from slmesh.tiers.classifier import (
+    EncoderHead,
+    TierOutput,
+    encoder_output,
+    encoder_scope_features,
+    linear_output,
+    linear_scope_features,
+)
+from slmesh.tiers.encoder import Encoded
+from slmesh.tiers.linear import LinearScores
+from slmesh.training.embeddings import embed
+from slmesh.training.fit import (
+    SwitchRows,
+    best_linear_share,
+    fit_head,
+    fit_linear,
+    fit_scope,
+    linear_tier,
+    scope_threshold,
+    switch_threshold,
+)
+from slmesh.training.recipe import Recipe
+from slmesh.weights.fetch import Progress
+
+__all__ = ["Examples", "TrainedTiers", "train_tiers"]
+
+_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The rows of one classifier.
+
+    Attributes:
+        texts: Training texts in scope.
+        labels: int (B,): their columns.
+        held_texts: Validation texts in scope.
+        held_labels: int (V,): their columns.
+        outside: Training texts out of scope.
+        held_outside: Validation texts out of scope.
+    """
+
+    texts: Sequence[str]
+    labels: np.ndarray
+    held_texts: Sequence[str]
+    held_labels: np.ndarray
+    outside: Sequence[str] = ()
+    held_outside: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class TrainedTiers:
+    """What a bundle needs of a classifier.
+
+    Attributes:
+        tensors: Arrays by name, without the classifier's own prefix.
+        calibration: Numbers of each tier.
+        thresholds: Of scope for each tier, and of the switch between them.
+    """
+
+    tensors: dict[str, np.ndarray]
+    calibration: dict[str, Any]
+    thresholds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Texts as both tiers see them."""
+
+    linear: LinearScores
+    embeddings: np.ndarray
+
+
+def train_tiers(
+    recipe: Recipe, examples: Examples, cache_dir: Path, backbone_digest: str, progress: Progress
+) -> TrainedTiers:
+    """Train, calibrate and choose thresholds.
+
+    Args:
+        recipe: The numbers.
+        examples: The rows.
+        cache_dir: The folder of everything fetched or compiled.
+        backbone_digest: The encoder's digest.
+        progress: Told of each step.
+    """
+    groups = (examples.texts, examples.held_texts, examples.outside, examples.held_outside)
+    train, held, outside, held_outside = (
+        embed(texts, cache_dir, backbone_digest, progress) if len(texts) else np.zeros((0, 1))
+        for texts in groups
+    )
+    progress("fitting the linear tier", 0.0)
+    arrays = fit_linear(examples.texts, examples.labels, recipe.linear)
+    tier = linear_tier(arrays, recipe.linear)
+    progress("fitting the encoder's head", 0.3)
+    head = fit_head(train, examples.labels, recipe.encoder)
+    held_views = _Views(tier.scores(examples.held_texts), held)
+    out_views = _Views(tier.scores(examples.held_outside), held_outside)
+    share = best_linear_share(
+        head,
+        held,
+        held_views.linear.scores,
+        examples.held_labels,
+        recipe.encoder["linear_shares"],
+    )
+    model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
+    progress("fitting the scope models", 0.5)
+    unseen = _unseen_features(recipe, examples, train, outside, share, progress)
+    logits = model.logits(held, held_views.linear.scores)
+    held_features = (linear_scope_features(held_views.linear), _encoder_features(model, held_views))
+    out_features = (linear_scope_features(out_views.linear), _encoder_features(model, out_views))
+    scopes = [
+        fit_scope(unseen[i][0], unseen[i][1], held_features[i], out_features[i]) for i in (0, 1)
+    ]
+    calibration: dict[str, Any] = {
+        "linear": {
+            "temperature": fit_temperature(held_views.linear.scores, examples.held_labels),
+            **scopes[0].numbers(),
+        },
+        "encoder": {
+            "temperature": fit_temperature(logits, examples.held_labels),
+            "linear_share": share,
+            **scopes[1].numbers(),
+        },
+    }
+    thresholds = _thresholds(recipe, examples, calibration, model, held_views, out_views)
+    tensors = {f"linear.{name}": array for name, array in arrays.items()}
+    tensors |= {f"encoder.{name}": array for name, array in head.items()}
+    return TrainedTiers(tensors, calibration, thresholds)
+
+
+def _encoder_features(model: EncoderHead, views: _Views) -> np.ndarray:
+    """Return the scope features of the encoder tier, (B, F)."""
+    if not len(views.linear.scores):
+        return np.zeros((0, 4))
+    logits = model.logits(views.embeddings, views.linear.scores)
+    return encoder_scope_features(logits, views.embeddings, model.centroids, views.linear)
+
+
+def _unseen_features(
+    recipe: Recipe,
+    examples: Examples,
+    train: np.ndarray,
+    outside: np.ndarray,
+    share: float,
+    progress: Progress,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return, for each tier, features of texts inside and outside from models that never saw them."""
+    if not len(examples.outside):
+        nothing = (np.zeros((0, 4)), np.zeros((0, 4)))
+        return [nothing, nothing]
+    folds = np.random.default_rng(recipe.seed).integers(0, _FOLDS, len(examples.texts))
+    inside_parts: list[list[np.ndarray]] = [[], []]
+    outside_parts: list[list[np.ndarray]] = [[], []]
+    for fold in range(_FOLDS):
+        progress("fitting the scope models", 0.5 + 0.4 * fold / _FOLDS)
+        seen = np.flatnonzero(folds != fold).tolist()
+        unseen = np.flatnonzero(folds == fold).tolist()
+        arrays = fit_linear([examples.texts[i] for i in seen], examples.labels[seen], recipe.linear)
+        tier = linear_tier(arrays, recipe.linear)
+        head = fit_head(train[seen], examples.labels[seen], recipe.encoder)
+        model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
+        for parts, texts, embeddings in (
+            (inside_parts, [examples.texts[i] for i in unseen], train[unseen]),
+            (outside_parts, examples.outside, outside),
+        ):
+            views = _Views(tier.scores(texts), embeddings)
+            parts[0].append(linear_scope_features(views.linear))
+            parts[1].append(_encoder_features(model, views))
+    return [(np.vstack(inside_parts[i]), np.vstack(outside_parts[i])) for i in (0, 1)]
+
+
+def _thresholds(
+    recipe: Recipe,
+    examples: Examples,
+    calibration: Mapping[str, Any],
+    model: EncoderHead,
+    held: _Views,
+    outside: _Views,
+) -> dict[str, float]:
+    first, first_out = (linear_output(v.linear, calibration["linear"]) for v in (held, outside))
+    second = _encoder_output(held, model, calibration)
+    second_out = _encoder_output(outside, model, calibration)
+    right = [
+        output.probabilities.argmax(axis=1) == examples.held_labels for output in (first, second)
+    ]
+    lost = float(recipe.scope["most_right_answers_lost"])
+    encoder_scope = scope_threshold(second, right[1], second_out, lost)
+    return {
+        "linear_scope": scope_threshold(first, right[0], first_out, lost),
+        "encoder_scope": encoder_scope,
+        "switch": switch_threshold(
+            SwitchRows(
+                linear=first,
+                linear_right=right[0],
+                encoder_right=right[1],
+                encoder_answers=second.in_scope >= encoder_scope,
+                linear_outside=first_out,
+                encoder_rejects=second_out.in_scope < encoder_scope,
+            ),
+            float(recipe.scope["most_accuracy_lost_by_switch"]),
+            float(recipe.scope["most_outside_let_in_by_switch"]),
+        ),
+    }
+
+
+def _encoder_output(
+    views: _Views, model: EncoderHead, calibration: Mapping[str, Any]
+) -> TierOutput:
+    if not len(views.linear.scores):
+        return TierOutput(np.zeros((0, 1)), np.zeros(0))
+    encoded = Encoded(views.embeddings, (None,) * len(views.embeddings))
+    return encoder_output(encoded, views.linear, model, calibration["encoder"])
