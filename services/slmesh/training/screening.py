@@ -62,6 +62,17 @@ class _Task:
     numbers: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """What training fills in, each but the tensors by head."""
+
+    tensors: dict[str, np.ndarray]
+    calibration: dict[str, Any]
+    thresholds: dict[str, Any]
+    out_of_fold: dict[str, Any]
+    gates: dict[str, float]
+
+
 def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], None]) -> Bundle:
     """Train, calibrate, measure and write the guard's bundle.
 
@@ -92,34 +103,12 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
     cuts = cut(examples)
     say(f"encoding {len(cuts)} windows of {len(examples)} texts")
     features = _features([window.text for window in cuts], numbers, encoder)
-    tensors: dict[str, np.ndarray] = {}
-    calibration: dict[str, Any] = {head: {} for head in HEADS}
-    thresholds: dict[str, Any] = {head: {} for head in HEADS}
-    gates: dict[str, float] = {}
-    out_of_fold: dict[str, Any] = {head: {} for head in HEADS}
+    trained = _Trained(
+        tensors={}, calibration=_by_head(), thresholds=_by_head(), out_of_fold=_by_head(), gates={}
+    )
     for head in HEADS:
-        gate: np.ndarray | None = None
-        for tier in ("linear", "encoder"):
-            say(f"training {head} {tier}")
-            scale = numbers["embedding_scale"][head] if tier == "encoder" else 0.0
-            task = _Task(head, scale, numbers)
-            fitted, scores = _fit_head(examples, cuts, features, task)
-            if gate is not None:  # the second tier never sees what the first is sure of
-                scores = np.where(gate, scores, -np.inf)
-            best = _best_of_texts(examples, cuts, head, scores)
-            slope, offset = _line(examples, best)
-            threshold = _threshold(examples, best, numbers["false_positive_rate"])
-            out_of_fold[head][tier] = _out_of_fold(examples, best, threshold)
-            say(f"{head} {tier}, out of fold: {out_of_fold[head][tier]}")
-            prefix = f"injection.{head}.{tier}."
-            tensors[prefix + "ngrams"] = fitted.ngrams.astype(np.float16)
-            if fitted.embedding is not None:
-                tensors[prefix + "embedding"] = fitted.embedding
-            calibration[head][tier] = {"bias": fitted.bias, "slope": slope, "offset": offset}
-            thresholds[head][tier] = float(_sigmoid(slope * threshold + offset))
-            if tier == "linear":
-                gate = scores >= numbers["gate_logit"]
-                gates[head] = float(_sigmoid(slope * numbers["gate_logit"] + offset))
+        _train_head(examples, cuts, features, head, numbers, trained)
+        say(f"{head}, out of fold: {trained.out_of_fold[head]}")
     content = {
         "name": plan["name"],
         "version": plan["version"],
@@ -127,17 +116,52 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
         "label_set": {"labels": [*KINDS, "injection"]},
         "tiers": ["rules", "linear", "encoder"],
         "backbone": {"name": "all-MiniLM-L6-v2", "digest": _BACKBONE},
-        "calibration": {"injection": calibration},
-        "thresholds": {"injection": thresholds},
+        "calibration": {"injection": trained.calibration},
+        "thresholds": {"injection": trained.thresholds},
         "parameters": {
             "injection": {key: numbers[key] for key in ("bits", "word_sizes", "char_sizes")}
-            | {"gate": gates}
+            | {"gate": trained.gates}
         },
-        "metrics": {"out_of_fold": out_of_fold},
+        "metrics": {"out_of_fold": trained.out_of_fold},
         "data": plan["data"],
         "recipe_digest": digest_of(recipe),
     }
-    return _measured(recipe, content, tensors, examples, encoder, data_dir, say)
+    return _measured(recipe, content, trained.tensors, examples, encoder, data_dir, say)
+
+
+def _by_head() -> dict[str, Any]:
+    return {head: {} for head in HEADS}
+
+
+def _train_head(
+    examples: Sequence[Example],
+    cuts: Sequence[Window],
+    features: _Features,
+    head: str,
+    numbers: Mapping[str, Any],
+    trained: _Trained,
+) -> None:
+    """Train, calibrate and set the threshold of both tiers of a head."""
+    gate: np.ndarray | None = None
+    for tier in ("linear", "encoder"):
+        scale = numbers["embedding_scale"][head] if tier == "encoder" else 0.0
+        fitted, scores = _fit_head(examples, cuts, features, _Task(head, scale, numbers))
+        if gate is not None:  # the second tier never sees what the first is sure of
+            scores = np.where(gate, scores, -np.inf)
+        best = _best_of_texts(examples, cuts, head, scores)
+        slope, offset = _line(examples, best)
+        threshold = _threshold(examples, best, numbers["false_positive_rate"])
+        prefix = f"injection.{head}.{tier}."
+        trained.tensors[prefix + "ngrams"] = fitted.ngrams.astype(np.float16)
+        if fitted.embedding is not None:
+            trained.tensors[prefix + "embedding"] = fitted.embedding
+        line = {"bias": fitted.bias, "slope": slope, "offset": offset}
+        trained.calibration[head][tier] = line
+        trained.thresholds[head][tier] = _sigmoid(slope * threshold + offset)
+        trained.out_of_fold[head][tier] = _out_of_fold(examples, best, threshold)
+        if gate is None:
+            gate = scores >= numbers["gate_logit"]
+            trained.gates[head] = _sigmoid(slope * numbers["gate_logit"] + offset)
 
 
 def _measured(
@@ -157,7 +181,8 @@ def _measured(
     unseen = [example for example in examples if example.split == VALIDATION]
     content["metrics"] |= {
         "injection": injection_metrics(bundle, encoder, unseen),
-        "personal_data": personal_metrics(data_dir / "presidio_pii"),
+        "personal_data": personal_metrics(data_dir / "presidio_pii", range(7, 8)),
+        "personal_data_seen": personal_metrics(data_dir / "presidio_pii", range(7)),
     }
     return write_bundle(
         folder, content, tensors, {"golden.jsonl": golden, "card.md": card(content)}

@@ -77,12 +77,14 @@ def injection_metrics(
     return measured
 
 
-def personal_metrics(folder: Path) -> dict[str, Any]:
-    """Return exact span scores and character recall on the validation templates of presidio_pii."""
+def personal_metrics(folder: Path, buckets: range) -> dict[str, Any]:
+    """Return exact span scores and character recall on some templates of presidio_pii."""
     measured: dict[str, Any] = {}
     for name in ("synth_v2", "generated_large"):
         rows = [
-            row for row in read_rows(folder / f"{name}.jsonl") if bucket(row["template_id"]) == 7
+            row
+            for row in read_rows(folder / f"{name}.jsonl")
+            if bucket(row["template_id"]) in buckets
         ]
         counts = {"right": Counter[str](), "wrong": Counter[str](), "missed": Counter[str]()}
         characters = covered = read = 0
@@ -145,6 +147,40 @@ def card(content: Mapping[str, Any]) -> str:
         "All figures are on validation rows: bucket 7 of sha256(group) mod 10, group being the"
         " template, the near-duplicate group or the normalised text. Test rows (buckets 8 and 9)"
         " and xstest were not read.",
+    ]
+    lines += _injection_lines(content)
+    seen, unseen = content["metrics"]["personal_data_seen"], content["metrics"]["personal_data"]
+    lines += _personal_lines("unseen templates (bucket 7)", unseen)
+    lines += _personal_lines("templates the rules were written on (buckets 0 to 6)", seen)
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "- English; other languages only as far as the attack sets hold some.",
+        '- An attempt that is harmless without its system prompt ("write a poem about the'
+        ' password") is not seen: the guard reads no system prompt.',
+        "- Names and addresses are found after cues only; one in running text is missed.",
+        '- In a document, what asks its human reader to do something ("reply to this mail") must not'
+        " be flagged and sometimes is.",
+        "- Of a text with more than 64 suspicious windows the encoder reads the 64 most suspicious;"
+        " the n-grams decide the others.",
+        "",
+        "## Data",
+        "",
+    ]
+    lines += [
+        f"- {entry['name']}: {entry['source']} at {entry['commit']}; {entry['licence']};"
+        f" {entry['attribution']}"
+        for entry in content["data"]
+    ]
+    lines.append(
+        "- written for this project: models/guard/written.jsonl, phrases.yaml and golden.jsonl"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _injection_lines(content: Mapping[str, Any]) -> list[str]:
+    lines = [
         "",
         "## Injected instructions",
         "",
@@ -175,36 +211,11 @@ def card(content: Mapping[str, Any]) -> str:
             threshold = content["thresholds"]["injection"][head][tier]
             error = injection[tier][head]["ece"]
             lines.append(f"- {head}, {tier}: threshold {threshold:.4f}, ECE {error:.4f}")
-    lines += _personal_lines(content["metrics"]["personal_data"])
-    lines += [
-        "",
-        "## Limits",
-        "",
-        "- English; other languages only as far as the attack sets hold some.",
-        '- An attempt that is harmless without its system prompt ("write a poem about the'
-        ' password") is not seen: the guard reads no system prompt.',
-        "- Names and addresses are found after cues only; one in running text is missed.",
-        '- Addresses inside a document that are plain instructions to a person ("reply to this'
-        ' mail") must not be flagged and sometimes are.',
-        "- Of a text with more than 64 suspicious windows the encoder reads the 64 most suspicious;"
-        " the n-grams decide the others.",
-        "",
-        "## Data",
-        "",
-    ]
-    lines += [
-        f"- {entry['name']}: {entry['source']} at {entry['commit']}; {entry['licence']};"
-        f" {entry['attribution']}"
-        for entry in content["data"]
-    ]
-    lines.append(
-        "- written for this project: models/guard/written.jsonl, phrases.yaml and golden.jsonl"
-    )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def _personal_lines(metrics: Mapping[str, Any]) -> list[str]:
-    lines = ["", "## Personal data", "", "presidio_pii, templates of bucket 7, exact spans:", ""]
+def _personal_lines(templates: str, metrics: Mapping[str, Any]) -> list[str]:
+    lines = ["", f"## Personal data: presidio_pii, {templates}, exact spans", ""]
     for name, result in metrics.items():
         total = result["all"]
         lines += [
