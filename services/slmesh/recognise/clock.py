@@ -36,6 +36,10 @@ _WORDED = re.compile(
     rf"[ ]?(?P<half>{_HALF_DAY})(?!\w)",
     re.IGNORECASE,
 )
+_RUN_TOGETHER = re.compile(
+    rf"(?<![\w.,:/-])(?P<hour>1[0-2]|0?[1-9])(?P<minute>[0-5][0-9])[ ]?(?P<half>{_HALF_DAY})(?!\w)",
+    re.IGNORECASE,
+)
 _PAST = re.compile(
     r"\b(?P<minute>half|(?:a[ ])?quarter|twenty[ -]five|five|ten|twenty|[1-5]?[0-9])"
     r"(?:[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
@@ -98,6 +102,8 @@ def _candidates(text: str) -> Iterator[Clock]:
         yield from _settled(text, found, _hour(found), 0)
     for found in _WORDED.finditer(text):
         yield from _settled(text, found, _hour(found), _spoken_minute(found.group("spaced")))
+    for found in _RUN_TOGETHER.finditer(text):
+        yield from _settled(text, found, _hour(found), int(found.group("minute")))
     for found in _ISH.finditer(text):
         yield from _settled(text, found, int(found.group("hour")), 0)
     for found in _AT_WORD.finditer(text):
@@ -130,9 +136,7 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
     before = text[max(0, found.start() - 12) : found.start()]
     if bare and not part and before.rstrip(" ")[-1:] not in _AT_ENDS:
         return
-    if mark and mark in ":hH":
-        pass
-    elif half or part:
+    if (mark and mark in ":hH") or half or part:
         pass
     elif found.group("spaced") or mark:
         if not _CUE.search(before):

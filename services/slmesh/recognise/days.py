@@ -3,8 +3,9 @@
 How an open date is settled:
 a bare weekday is the next one after today; "this friday" is the one of the current week (Monday to
 Sunday), "next friday" the one of next week, "last friday" the latest one before today; a day and
-month without a year is its next occurrence, today included; a day of the month alone likewise; with
-a weekday that contradicts the next occurrence, the next year or month where both agree.
+month without a year is its next occurrence, where an earlier day of the current month is still this
+year's ("on 1 March", written on 15 March); a day of the month alone is its next occurrence, today
+included; with a weekday that contradicts the next occurrence, the next year or month where both agree.
 
 Month and weekday names are English and those of the locale; everything else is English.
 """
@@ -68,12 +69,12 @@ _NAMED = re.compile(
     r"\b(?:(?P<after>(?:the[ ])?day[ ]after[ ]tomorrow)|(?P<before>(?:the[ ])?day[ ]before[ ]yesterday)"
     r"|(?P<tomorrow>tomorrow|tmrw|tomorow|2moro)|(?P<yesterday>yesterday)|(?P<today>today)"
     r"|(?P<night>tonight|tonite)|this[ ](?P<part>morning|afternoon|evening)"
-    r"|(?P<last>last[ ]night))(?:(?<=row)|(?<=day)|(?<=.))"
-    r"(?:[ ](?P<later>morning|afternoon|evening|night))?\b",
+    r"|(?P<last>last[ ]night))(?:[ ](?P<later>morning|afternoon|evening|night))?(?=s?\b)",
     re.IGNORECASE,
 )
 _HOLIDAY = re.compile(
-    rf"\b(?P<name>{'|'.join(sorted(_HOLIDAYS, key=len, reverse=True))})\b".replace("'", "['\u2019]"),
+    rf"\b(?P<name>{'|'.join(sorted(_HOLIDAYS, key=len, reverse=True))})\b"
+    r"(?:[ ](?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?".replace("'", "['\u2019]"),
     re.IGNORECASE,
 )
 _AGO = re.compile(r"[ ](?:ago|earlier|before[ ]now|back)\b", re.IGNORECASE)
@@ -112,7 +113,7 @@ class _Names:
 def names_of(locale: str) -> _Names:
     """Return the month and weekday names of a locale, English ones included, and their patterns."""
     english, own = writing("en-GB"), writing(locale)
-    months = english.months | own.months | {"sept": 9}
+    months = english.months | own.months | {"sep": 9, "sept": 9}
     weekdays = english.weekdays | _MORE_WEEKDAYS | own.weekdays
     month = _any(months)
     day = rf"(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>[ ]?(?:st|nd|rd|th)\b)?|(?P<word>{_words()}))"
@@ -122,12 +123,12 @@ def names_of(locale: str) -> _Names:
         months,
         weekdays,
         re.compile(
-            rf"(?<![\w./-])(?<![0-9][:,])(?:{week})(?:the[ ])?{day}(?:[ ]day)?[ ]{{0,2}}[-/.,]?(?:[ ]?of[ ])?"
+            rf"(?<![\w./-])(?<![0-9][:,])(?:{week})(?:the[ ])?{day}(?:[ ]day)?(?:[ ]?[-/.,])?[ ]{{0,2}}(?:of[ ])?"
             rf"(?:the[ ]month[ ]of[ ])?(?P<month>{month})(?!\w)\.?(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/]){year})?",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?[ ]?[-/,]?[ ]?(?:the[ ])?{day}"
+            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?{day}"
             rf"(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b)(?:(?:[ ]?,[ ]?|[ ](?:of[ ]|in[ ])?|[-/]){year})?",
             re.IGNORECASE,
         ),
@@ -180,7 +181,11 @@ def _numeric(reading: Reading, today: date) -> Iterator[Day]:
             yield Day(*found.span(), value)
     for found in _SHORT_NUMERIC.finditer(reading.text):
         first, second = int(found.group("first")), int(found.group("second"))
-        day, month = (first, second) if place.date_order.index("d") < place.date_order.index("m") else (second, first)
+        day, month = (
+            (first, second)
+            if place.date_order.index("d") < place.date_order.index("m")
+            else (second, first)
+        )
         if month > 12:
             day, month = month, day
         value = next_date(month, day, today)
@@ -222,7 +227,7 @@ def next_date(month: int, day: int, today: date, weekday: int | None = None) -> 
     first = None
     for year in range(today.year, today.year + 9):
         value = _date(year, month, day)
-        if value is None or value < today:
+        if value is None or (value < today and (value.year, month) != (today.year, today.month)):
             continue
         first = first or value
         if weekday is None or value.weekday() == weekday:
@@ -252,14 +257,18 @@ def _month_and_day(found: re.Match[str], names: _Names, today: date) -> Day:
     word = (found.group("word") or "").lower().replace("-", " ")
     day = _DAY_WORDS.get(word) or int(found.group("day"))
     month = names.months[found.group("month").lower()]
+    # "the" in front is no part of the date.
+    start = min(
+        found.start(name) for name in ("weekday", "day", "word", "month") if found.group(name)
+    )
     year = found.group("year")
     if year:
         number = int(year.lstrip("'\u2019"))
         if number < 100:
             number += 2000 if number < 70 else 1900
-        return Day(*found.span(), _date(number, month, day))
+        return Day(start, found.end(), _date(number, month, day))
     weekday = names.weekdays.get((found.group("weekday") or "").lower())
-    return Day(*found.span(), next_date(month, day, today, weekday), "year")
+    return Day(start, found.end(), next_date(month, day, today, weekday), "year")
 
 
 _SHORT_NAME = 4
@@ -270,10 +279,17 @@ def _weekday(reading: Reading, today: date) -> Iterator[Day]:
     text, names = reading.text, names_of(reading.context.locale)
     for found in names.weekday.finditer(text):
         written = found.group("weekday")
-        guided = found.group("week") or found.group("which") or found.group("after") or found.group("day")
+        guided = (
+            found.group("week")
+            or found.group("which")
+            or found.group("after")
+            or found.group("day")
+        )
         if len(written) <= _SHORT_NAME and not guided:
             # "sun", "sat" and "wed" are words: they are days when written as names or after "on".
-            if written.islower() and not _ON.search(text[max(0, found.start() - 8) : found.start()]):
+            if written.islower() and not _ON.search(
+                text[max(0, found.start() - 8) : found.start()]
+            ):
                 continue
         value = _weekday_value(found, names.weekdays[written.lower()], today)
         fixed = guided or found.group("weeks")
@@ -325,7 +341,10 @@ def _named(reading: Reading, today: date) -> Iterator[Day]:
         yield Day(*found.span(), today + timedelta(days=shift), "", part.lower())
     for found in _HOLIDAY.finditer(reading.text):
         month, day = _HOLIDAYS[found.group("name").lower().replace("\u2019", "'")]
-        yield Day(*found.span(), next_date(month, day, today), "year")
+        if found.group("year"):
+            yield Day(*found.span(), _date(int(found.group("year")), month, day))
+        else:
+            yield Day(*found.span(), next_date(month, day, today), "year")
 
 
 def _counted(reading: Reading, today: date) -> Iterator[Day]:
@@ -402,12 +421,16 @@ def _of_month(reading: Reading, today: date) -> Iterator[Day]:
     text = reading.text
     for found in _ORDINAL_DAY.finditer(text):
         the, month = (found.group("the") or "").lower(), (found.group("month") or "").lower()
-        start = found.start("the") if the else found.start("day")
+        start = found.start("the") if the in ("next", "last") else found.start("day")
         day = int(found.group("day"))
         if month in ("this", "next", "last"):
             first = added(today.replace(day=1), {"this": 0, "next": 1, "last": -1}[month], "month")
             yield Day(start, found.end(), _date(first.year, first.month, day) if first else None)
-        elif found.group("tail") and (the or found.group("cue")) and _DAY_ENDS.match(text, found.end()):
+        elif (
+            found.group("tail")
+            and (the or found.group("cue"))
+            and _DAY_ENDS.match(text, found.end())
+        ):
             yield Day(start, found.end(), _next_day_of_month(day, today, the), "month")
 
 

@@ -92,6 +92,9 @@ def _single(reading: Reading) -> Iterator[Length]:
         if unit is None or quantity.value < 0 or quantity.suffixed:
             continue
         name = unit_name(unit.group("unit"))
+        if name == "night" and quantity.value != 1 and not unit.group("unit").endswith("s"):
+            # "at 3 night" is a time.
+            continue
         yield _with_half(text, quantity.start, unit.end(), quantity.value, name)
     for found in _WORDED.finditer(text):
         name = unit_name(found.group("unit"))

@@ -195,7 +195,9 @@ def _with_default(text: str, quantity: Quantity, currency: str) -> Match | None:
     if not currency:
         return None
     before = text[max(0, quantity.start - 40) : quantity.start]
-    glued = quantity.end < len(text) and (text[quantity.end].isalnum() or text[quantity.end] in "%/:")
+    glued = quantity.end < len(text) and (
+        text[quantity.end].isalnum() or text[quantity.end] in "%/:"
+    )
     if glued or not _MONEY_VERB.search(before):
         return None
     return match_at("money", text, quantity.start, quantity.end, _money(quantity.value, currency))

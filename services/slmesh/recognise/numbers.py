@@ -44,9 +44,12 @@ _SECOND_IS_TIME = re.compile(r"(?:\b(?:a|per|one|each|every|split|half)|[0-9])[ 
 
 _COUNT_NOUN = re.compile(
     r"[ ](?:(?:more|other|extra|additional)[ ])?"
-    r"(?:people|persons?|guests?|adults?|pax|diners?|ppl|peeps|heads?|friends|of[ ]us)\b",
+    r"(?:people|persons?|guests?|adults?|grown-?ups?|children|kids?|teenagers?|babies|infants?|pax"
+    r"|diners?|ppl|peeps|heads?|friends)\b",
     re.IGNORECASE,
 )
+_OF_US = re.compile(r"[ ]of[ ](?:us|them)\b", re.IGNORECASE)
+_AND_MORE = re.compile(r"[ ]?(?:,|and|&|plus)[ ]", re.IGNORECASE)
 _COUNT_BEFORE = re.compile(
     r"\b(?:(?:table|party|group|booking|reservation|room|rooms|book|dinner|lunch|family|total)[ ]"
     r"(?:it[ ])?(?:for|of)|(?:we(?:'re|[ ]are|[ ]will[ ]be)|there(?:'ll|[ ]will)[ ]be)"
@@ -94,11 +97,7 @@ def percentages(reading: Reading) -> Iterator[Match]:
 def ordinals(reading: Reading) -> Iterator[Match]:
     """Find positions ("3rd", "twenty-first"); the value is an integer."""
     text = reading.text
-    tens = {
-        quantity.end: quantity
-        for quantity in reading.quantities
-        if quantity.worded
-    }
+    tens = {quantity.end: quantity for quantity in reading.quantities if quantity.worded}
     for found in _ORDINAL.finditer(text):
         if found.group("digits"):
             yield match_at("ordinal", text, *found.span(), int(found.group("digits")))
@@ -124,19 +123,39 @@ def _with_prefix(prefix: Decimal, ordinal: int) -> int:
 
 
 def people(reading: Reading) -> Iterator[Match]:
-    """Find how many people come ("a table for four", "6 people"); the value is a number.
+    """Find how many people come ("a table for four", "2 adults and 3 kids"); the value is a number.
 
-    The noun belongs to the span where one is written.
+    The noun belongs to the span where one is written, and what is joined by "and" is counted
+    together.
     """
     text = reading.text
+    pending: tuple[int, int, float] | None = None
     for quantity in reading.quantities:
         if not 0 < quantity.value < 1000 or quantity.value != int(quantity.value):
             continue
-        noun = _COUNT_NOUN.match(text, quantity.end)
         value = float(quantity.value)
-        if noun:
-            yield match_at("people", text, quantity.start, noun.end(), value)
-        elif text[max(0, quantity.start - 2) : quantity.start - 1].isalpha() and _COUNT_BEFORE.search(text[max(0, quantity.start - 40) : quantity.start]):
-            glued = _GLUED_AFTER.match(text, quantity.end) or _NOT_PEOPLE.match(text, quantity.end)
-            if not glued:
+        noun = _COUNT_NOUN.match(text, quantity.end)
+        if noun is None:
+            if _counts_people(text, quantity):
                 yield match_at("people", text, quantity.start, quantity.end, value)
+            continue
+        if pending is not None and _AND_MORE.fullmatch(text, pending[1], quantity.start):
+            pending = (pending[0], noun.end(), pending[2] + value)
+            continue
+        if pending is not None:
+            yield match_at("people", text, *pending)
+        pending = (quantity.start, noun.end(), value)
+    if pending is not None:
+        yield match_at("people", text, *pending)
+
+
+def _counts_people(text: str, quantity: Quantity) -> bool:
+    """Tell by the words around it whether a number without a noun counts people."""
+    if _OF_US.match(text, quantity.end):
+        return True
+    if not text[max(0, quantity.start - 2) : max(0, quantity.start - 1)].isalpha():
+        return False
+    if _COUNT_BEFORE.search(text[max(0, quantity.start - 40) : quantity.start]) is None:
+        return False
+    glued = _GLUED_AFTER.match(text, quantity.end) or _NOT_PEOPLE.match(text, quantity.end)
+    return glued is None

@@ -42,7 +42,8 @@ _YEAR = re.compile(
     re.IGNORECASE,
 )
 _TO = re.compile(
-    r"[ ]?(?:,[ ])?(?:to|until|till|til|through|thru|up[ ]to|-|\u2013|\u2014)[ ]?(?:the[ ])?", re.IGNORECASE
+    r"[ ]?(?:,[ ])?(?:to|until|till|til|through|thru|up[ ]to|-|\u2013|\u2014)[ ]?(?:the[ ])?",
+    re.IGNORECASE,
 )
 _TO_SPACED = re.compile(r"[ ](?:and|and[ ]leaving|and[ ]ending)[ ](?:the[ ])?", re.IGNORECASE)
 _FROM = re.compile(r"\b(?P<word>from|between|since)[ ](?:the[ ])?$", re.IGNORECASE)
@@ -97,7 +98,14 @@ def _calendar_units(reading: Reading, today: date) -> Iterator[Period]:
         unit = found.group("unit").lower()
         if which == "the" and unit != "weekend":
             continue
-        shift = {"next": 1, "coming": 1, "following": 1, "last": -1, "past": -1, "previous": -1}.get(which, 0)
+        shift = {
+            "next": 1,
+            "coming": 1,
+            "following": 1,
+            "last": -1,
+            "past": -1,
+            "previous": -1,
+        }.get(which, 0)
         since, until = _unit_around(today, unit, shift)
         yield Period(*found.span(), since, until)
 

@@ -223,9 +223,7 @@ def _longest(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity 
     return Quantity(opening.start, last.end, value, worded, suffixed), reader.used
 
 
-def _negative(
-    text: str, tokens: Sequence[_Token], index: int
-) -> tuple[Quantity | None, int]:
+def _negative(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity | None, int]:
     """Read "minus five": the number after the word, turned."""
     if index + 1 == len(tokens) or tokens[index + 1].kind == "minus":
         return None, 1
@@ -280,9 +278,9 @@ def _continue(reader: _Reader) -> None:
             reader.take()
         elif token.kind == "scale" and reader.may_scale(token):
             reader.scale(token)
-        elif token.kind == "and" and _takes_and(reader):
-            continue
-        elif token.kind == "point" and _takes_fraction(reader):
+        elif (token.kind == "and" and _takes_and(reader)) or (
+            token.kind == "point" and _takes_fraction(reader)
+        ):
             continue
         else:
             return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from slmesh.recognise import account, contact, money, moments, numbers, reference
+from slmesh.recognise import account, contact, moments, money, numbers, reference
 from slmesh.recognise.match import Context, Match
 from slmesh.recognise.reading import Reading, Recogniser
 

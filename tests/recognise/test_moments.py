@@ -1,0 +1,164 @@
+"""Dates, times, both together, ranges and durations, seen from Tuesday 24 November 2026."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from slmesh.recognise import Context, recognise
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("friday", "2026-11-27", id="bare-weekday"),
+        pytest.param("tuesday", "2026-12-01", id="today's-weekday-is-next-week"),
+        pytest.param("this friday", "2026-11-27", id="this"),
+        pytest.param("next friday", "2026-12-04", id="next"),
+        pytest.param("last friday", "2026-11-20", id="last"),
+        pytest.param("next week monday", "2026-11-30", id="week-before"),
+        pytest.param("monday last week", "2026-11-16", id="week-after"),
+        pytest.param("thursday in two weeks", "2026-12-10", id="in-weeks"),
+        pytest.param("friday the 13th", "2027-08-13", id="weekday-and-day"),
+        pytest.param("tomorrow", "2026-11-25", id="tomorrow"),
+        pytest.param("the day before yesterday", "2026-11-22", id="before-yesterday"),
+        pytest.param("2 days ago", "2026-11-22", id="ago"),
+        pytest.param("in a month", "2026-12-24", id="in-a-month"),
+        pytest.param("a year and two months ago", "2025-09-24", id="compound-ago"),
+        pytest.param("5 days before christmas", "2026-12-20", id="before-a-day"),
+        pytest.param("3 May", "2027-05-03", id="next-occurrence"),
+        pytest.param("1 November", "2026-11-01", id="earlier-this-month"),
+        pytest.param("May the 3rd, 2025", "2025-05-03", id="year"),
+        pytest.param("twenty-first of June", "2027-06-21", id="ordinal-in-words"),
+        pytest.param("on the 3rd", "2026-12-03", id="day-of-month"),
+        pytest.param("the 15th of next month", "2026-12-15", id="of-next-month"),
+        pytest.param("2026/Sep/23", "2026-09-23", id="year-first"),
+        pytest.param("12.05.2025", "2025-05-12", id="dots"),
+        pytest.param("2025-05-12", "2025-05-12", id="iso"),
+        pytest.param("25/12/99", "1999-12-25", id="two-digit-year"),
+        pytest.param("by 01/02", "2027-02-01", id="no-year"),
+        pytest.param("new year's eve", "2026-12-31", id="holiday"),
+        pytest.param("29 February 2027", None, id="no-such-day"),
+    ],
+)
+def test_dates_are_counted_from_the_reference_time(find, text, expected):
+    assert [value for _, value in find(text, "date")] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [("en-GB", "2027-04-03"), ("en-US", "2027-03-04"), ("de-DE", "2027-04-03")],
+)
+def test_the_order_of_day_and_month_follows_the_locale(find, locale, expected):
+    assert find("03/04/2027", "date", locale=locale) == [("03/04/2027", expected)]
+
+
+def test_month_names_of_the_locale_are_read(find):
+    assert find("am 3. März 2027", "date", locale="de-DE") == [("3. März 2027", "2027-03-03")]
+
+
+@pytest.mark.parametrize("text", ["it may be 2 late", "sun and fun", "the 1st floor", "3/4", "sat"])
+def test_words_that_only_look_like_dates_are_left_alone(find, text):
+    assert find(text, "date") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("17:30", "17:30:00", id="clock"),
+        pytest.param("5pm", "17:00:00", id="pm"),
+        pytest.param("12 a.m.", "00:00:00", id="midnight-am"),
+        pytest.param("3.30pm", "15:30:00", id="dot"),
+        pytest.param("930pm", "21:30:00", id="run-together"),
+        pytest.param("half past six", "06:30:00", id="half-past"),
+        pytest.param("quarter to 5 in the afternoon", "16:45:00", id="quarter-to"),
+        pytest.param("25 to 1 p.m.", "12:35:00", id="to-one"),
+        pytest.param("9 05 in the morning", "09:05:00", id="spaced"),
+        pytest.param("12:25 night", "00:25:00", id="at-night"),
+        pytest.param("seven o'clock", "07:00:00", id="o'clock"),
+        pytest.param("noon", "12:00:00", id="noon"),
+        pytest.param("at 7", "07:00:00", id="bare-after-at"),
+        pytest.param("6ish", "06:00:00", id="ish"),
+    ],
+)
+def test_times_are_read_on_the_24_hour_clock(find, text, expected):
+    assert [value for _, value in find(text, "time")] == [expected]
+
+
+@pytest.mark.parametrize("text", ["from 5 to 7", "25:00", "at 3 branches", "7", "1.50", "at 5%"])
+def test_numbers_without_a_sign_of_time_are_no_times(find, text):
+    assert find(text, "time") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("tomorrow at 5pm", "2026-11-25T17:00:00+00:00", id="day-first"),
+        pytest.param("8pm on friday", "2026-11-27T20:00:00+00:00", id="time-first"),
+        pytest.param("tonight at 8", "2026-11-24T20:00:00+00:00", id="part-of-day"),
+        pytest.param("1 July 2026 at 9:00", "2026-07-01T09:00:00+01:00", id="summer-time"),
+        pytest.param("in 2 hours", "2026-11-24T11:00:00+00:00", id="in-hours"),
+        pytest.param("30 minutes ago", "2026-11-24T08:30:00+00:00", id="minutes-ago"),
+    ],
+)
+def test_a_date_with_a_time_carries_the_offset_of_the_zone(find, text, expected):
+    assert [value for _, value in find(text, "date_time")] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("last month", "2026-10-01/2026-11-01", id="last-month"),
+        pytest.param("this week", "2026-11-23/2026-11-30", id="this-week"),
+        pytest.param("next year", "2027-01-01/2028-01-01", id="next-year"),
+        pytest.param("the weekend", "2026-11-28/2026-11-30", id="weekend"),
+        pytest.param("last 3 days", "2026-11-21/2026-11-25", id="last-days"),
+        pytest.param("next two weeks", "2026-11-25/2026-12-09", id="next-weeks"),
+        pytest.param("from 3rd to 7th of May", "2027-05-03/2027-05-08", id="days-of-month"),
+        pytest.param("May 3-7", "2027-05-03/2027-05-08", id="month-first"),
+        pytest.param("monday to friday", "2026-11-30/2026-12-05", id="weekdays"),
+        pytest.param("30 Nov - 2 Dec 2026", "2026-11-30/2026-12-03", id="two-dates"),
+        pytest.param("in May", "2027-05-01/2027-06-01", id="month"),
+        pytest.param("October 2019", "2019-10-01/2019-11-01", id="month-and-year"),
+        pytest.param("in 2019", "2019-01-01/2020-01-01", id="year"),
+        pytest.param("last few days", None, id="uncountable"),
+        pytest.param(
+            "tomorrow from 2pm to 4pm",
+            "2026-11-25T14:00:00+00:00/2026-11-25T16:00:00+00:00",
+            id="hours-of-a-day",
+        ),
+    ],
+)
+def test_ranges_are_intervals_whose_end_is_not_included(find, text, expected):
+    assert [value for _, value in find(text, "date_range")] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("2 hours", 7200, id="hours"),
+        pytest.param("1 hour and 30 minutes", 5400, id="compound"),
+        pytest.param("1h30", 5400, id="short"),
+        pytest.param("an hour and a half", 5400, id="and-a-half"),
+        pytest.param("half an hour", 1800, id="half"),
+        pytest.param("a couple of days", 172800, id="couple"),
+        pytest.param("2 months", 5184000, id="months-of-30-days"),
+        pytest.param("1.5 sec", 1.5, id="fraction"),
+        pytest.param("a few weeks", None, id="uncountable"),
+    ],
+)
+def test_durations_are_in_seconds(find, text, expected):
+    assert [value for _, value in find(text, "duration")] == [expected]
+
+
+def test_the_day_is_the_one_of_the_writers_time_zone():
+    late = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
+    context = Context(time_zone="Asia/Tokyo", reference_time=late)
+    (match,) = recognise("tomorrow", {"date"}, context)
+    assert match.value == "2026-11-26"
+
+
+def test_dates_without_a_reference_time_are_refused():
+    with pytest.raises(ValueError, match="reference_time"):
+        recognise("tomorrow", {"date"}, Context())

@@ -1,0 +1,73 @@
+"""Amounts of money in minor units."""
+
+from __future__ import annotations
+
+import pytest
+
+from slmesh.recognise import Money
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "currency", "minor_units"),
+    [
+        pytest.param("12 quid", "12 quid", "GBP", 1200, id="quid"),
+        pytest.param("£1,250.50", "£1,250.50", "GBP", 125050, id="sign-and-decimals"),
+        pytest.param("five hundred pounds", "five hundred pounds", "GBP", 50000, id="words"),
+        pytest.param("20 bucks", "20 bucks", "USD", 2000, id="bucks"),
+        pytest.param("€3k", "€3k", "EUR", 300000, id="thousand-letter"),
+        pytest.param("2.5m USD", "2.5m USD", "USD", 250000000, id="million-letter"),
+        pytest.param("GBP 20", "GBP 20", "GBP", 2000, id="code-before"),
+        pytest.param("USD115.5", "USD115.5", "USD", 11550, id="code-glued"),
+        pytest.param("US$ 12", "US$ 12", "USD", 1200, id="country-and-sign"),
+        pytest.param("100€", "100€", "EUR", 10000, id="sign-after"),
+        pytest.param("€1.250,50", "€1.250,50", "EUR", 125050, id="both-marks-turned"),
+        pytest.param("¥5000", "¥5000", "JPY", 5000, id="no-minor-unit"),
+        pytest.param("50p", "50p", "GBP", 50, id="pence"),
+        pytest.param("£5 50p", "£5 50p", "GBP", 550, id="pounds-and-pence"),
+        pytest.param("5 pounds and 20 pence", "5 pounds and 20 pence", "GBP", 520, id="and-pence"),
+        pytest.param("15 dollars 50.", "15 dollars 50", "USD", 1550, id="fifty-unsaid"),
+        pytest.param("-£20", "-£20", "GBP", -2000, id="negative"),
+        pytest.param("half a million euros", "half a million euros", "EUR", 50000000, id="half"),
+        pytest.param("35 lakh rupees", "35 lakh rupees", "INR", 350000000, id="lakh"),
+    ],
+)
+def test_amounts_are_read_in_minor_units(find, text, written, currency, minor_units):
+    assert find(text, "money") == [(written, Money(currency, minor_units))]
+
+
+@pytest.mark.parametrize(
+    ("text", "locale", "currency"),
+    [
+        pytest.param("$5", "en-CA", "CAD", id="dollar-in-canada"),
+        pytest.param("$5", "en-GB", "USD", id="dollar-elsewhere"),
+        pytest.param("50 kr", "nb-NO", "NOK", id="crown-in-norway"),
+        pytest.param("50 kr", "sv-SE", "SEK", id="crown-in-sweden"),
+    ],
+)
+def test_a_shared_sign_means_the_currency_of_the_region(find, text, locale, currency):
+    assert [value.currency for _, value in find(text, "money", locale=locale)] == [currency]
+
+
+def test_the_decimal_mark_follows_the_locale(find):
+    assert find("1.250,50 € und 3,5 €", "money", locale="de-DE") == [
+        ("1.250,50 €", Money("EUR", 125050)),
+        ("3,5 €", Money("EUR", 350)),
+    ]
+
+
+def test_an_amount_without_currency_needs_a_default_and_words_of_money(find):
+    assert find("transfer 500 to Anna", "money") == []
+    assert find("transfer 500 to Anna", "money", default_currency="GBP") == [
+        ("500", Money("GBP", 50000))
+    ]
+    assert find("I have 2 cards", "money", default_currency="GBP") == []
+
+
+@pytest.mark.parametrize("text", ["$0.005", "99999999999999999999 GBP"])
+def test_an_amount_that_minor_units_cannot_hold_has_no_value(find, text):
+    assert find(text, "money") == [(text, None)]
+
+
+@pytest.mark.parametrize("text", ["50 all", "5 top", "try 20", "10 cm"])
+def test_words_that_are_also_currency_codes_make_no_money(find, text):
+    assert find(text, "money") == []

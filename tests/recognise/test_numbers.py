@@ -1,0 +1,72 @@
+"""Numbers, percentages, ordinals and numbers of people."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("1,674.5", [1674.5], id="grouped"),
+        pytest.param("1 234 567", [1234567.0], id="grouped-by-spaces"),
+        pytest.param("-5 and −3.2", [-5.0, -3.2], id="signs"),
+        pytest.param("minus five", [-5.0], id="minus-in-words"),
+        pytest.param("twenty-five", [25.0], id="hyphen"),
+        pytest.param("two hundred and one", [201.0], id="and"),
+        pytest.param("3 hundred and 21", [321.0], id="mixed"),
+        pytest.param("two and a half million", [2500000.0], id="half"),
+        pytest.param("hundred thousand", [100000.0], id="scale-of-scales"),
+        pytest.param("two point five", [2.5], id="point"),
+        pytest.param("one two three", [1.0, 2.0, 3.0], id="spoken-digits"),
+        pytest.param("a dozen", [12.0], id="dozen"),
+        pytest.param("this one, which one", [], id="pronoun"),
+        pytest.param("A380 k9 3pm 1st", [], id="parts-of-words"),
+        pytest.param("10:30 on 5/17/2018", [], id="parts-of-codes"),
+    ],
+)
+def test_numbers_are_read_in_digits_and_words(find, text, expected):
+    assert [value for _, value in find(text, "number")] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("4.5 %", [4.5], id="sign"),
+        pytest.param("five per cent", [5.0], id="words"),
+        pytest.param("minus 2 percent", [-2.0], id="negative"),
+        pytest.param("a small percent", [], id="no-number"),
+    ],
+)
+def test_percentages_are_in_percent(find, text, expected):
+    assert [value for _, value in find(text, "percentage")] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("the 21st", [("21st", 21)], id="digits"),
+        pytest.param("twenty-first", [("twenty-first", 21)], id="words"),
+        pytest.param("second", [("second", 2)], id="second"),
+        pytest.param("two hundredth", [("two hundredth", 200)], id="multiplied"),
+        pytest.param("one second, a second, 5 second", [], id="second-of-time"),
+    ],
+)
+def test_ordinals_are_read_in_digits_and_words(find, text, expected):
+    assert find(text, "ordinal") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("table for 4", [("4", 4.0)], id="table-for"),
+        pytest.param("6 people", [("6 people", 6.0)], id="noun"),
+        pytest.param("2 adults and 3 kids", [("2 adults and 3 kids", 5.0)], id="joined"),
+        pytest.param("the 7 of us", [("7", 7.0)], id="of-us"),
+        pytest.param("book for 5pm", [], id="time"),
+        pytest.param("a room for 4 nights", [], id="nights"),
+        pytest.param("3 cards", [], id="other-noun"),
+    ],
+)
+def test_numbers_of_people_are_told_from_other_numbers(find, text, expected):
+    assert find(text, "people") == expected
