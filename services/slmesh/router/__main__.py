@@ -83,9 +83,9 @@ def _told(settings: Settings, port: int, metrics_port: int) -> str:
 def _discovery(settings: Settings) -> Discovery:
     if settings.discovery == "static":
         host = _ANY.get(settings.host, settings.host)
-        address = f"[{host}]" if ":" in host else host
+        local = f"[{host}]" if ":" in host else host
         return StaticDiscovery(
-            default_address=f"{address}:{settings.ingress_port}",
+            default_address=settings.ingress_address or f"{local}:{settings.ingress_port}",
             zone=settings.zone,
             region=settings.region,
         )

@@ -113,13 +113,7 @@ class RouterServer:
         )
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
         server.add_generic_rpc_handlers((handlers,))
-        servicer = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        contracts = sorted({rpc.service for rpc in rpcs().values()})
-        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection(
-            (*contracts, health_name, reflection.SERVICE_NAME), server
-        )
+        servicer = _add_health_and_reflection(server)
         port = _bind(server, settings, credentials)
         probe = HealthProbe(
             checks,
@@ -150,6 +144,15 @@ class RouterServer:
         for transport in self._transports:
             await transport.close()
         _log.info("router stopped", extra={"port": self.port})
+
+
+def _add_health_and_reflection(server: grpc.aio.Server) -> health.aio.HealthServicer:
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    contracts = sorted({rpc.service for rpc in rpcs().values()})
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection((*contracts, health_name, reflection.SERVICE_NAME), server)
+    return servicer
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
