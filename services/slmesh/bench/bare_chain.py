@@ -47,7 +47,7 @@ async def main(arguments: list[str]) -> None:
     rpc = rpcs()["Score"]
     handler = _passing_on(arguments[0], rpc.path) if arguments else _answering()
     server = grpc.aio.server()
-    methods = {rpc.name: grpc.unary_unary_rpc_method_handler(handler)}
+    methods: dict[str, Any] = {rpc.name: grpc.unary_unary_rpc_method_handler(handler)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.service, methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

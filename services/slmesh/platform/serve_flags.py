@@ -85,8 +85,11 @@ def cluster_environment(
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
-        "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",  # discard; the default is the system's log
-        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        # one line a call to a socket that nobody reads: the cheapest that HAProxy takes; the
+        # default is the system's log
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(folder / "log"),
+        # one thread passes on more than replicas on this machine can answer, and wakes no other core
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # one router holds one connection: the default of 100 streams would queue its calls
         "RAY_SERVE_HAPROXY_H2_FE_MAX_CONCURRENT_STREAMS": "1024",
         "RAY_SERVE_HAPROXY_H2_BE_MAX_CONCURRENT_STREAMS": "1024",
