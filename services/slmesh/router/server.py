@@ -20,7 +20,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from slmesh.discovery import Discovery
+from slmesh.discovery import CLUSTER_SERVICE, Discovery
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.contract import rpcs
@@ -118,7 +118,7 @@ class RouterServer:
         probe = HealthProbe(
             checks,
             servicer,
-            lambda: sorted({*found, *discovery.services()} - {ROUTER}),
+            lambda: sorted({*found, *discovery.services()} - {ROUTER, CLUSTER_SERVICE}),
             own=("", rpcs()["Route"].service),
             metrics=metrics,
         )
