@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from rich.box import SQUARE
+from rich.console import Console
 from rich.table import Table
 
 from slmesh.api.classify.v1 import classify_pb2
@@ -25,7 +27,7 @@ __all__ = ["read_messages", "route_all", "show"]
 
 _IN_FLIGHT = 2
 _TIMEOUT_S = 90.0
-_WIDTH = 200
+_PIPED_WIDTH = 200
 
 
 @dataclass(frozen=True)
@@ -75,24 +77,25 @@ def show(routed: Sequence[Routed], seconds: float) -> None:
         title_justify="left",
         title_style="bold",
         show_lines=True,
+        box=SQUARE,
+        width=console.width if console.is_terminal else _PIPED_WIDTH,
     )
-    for name, width in (
-        ("message", 38),
-        ("route: why", 26),
-        ("intent", 22),
-        ("fields", 24),
-        ("urgency", 8),
-        ("guard", 12),
-        ("answered by", 16),
-        ("ms", None),
-        ("cost", None),
-        ("all LLM", None),
+    for name, ratio in (
+        ("message", 9),
+        ("route: why", 6),
+        ("intent", 6),
+        ("fields", 7),
+        ("urgency", 3),
+        ("guard", 4),
+        ("answered by", 5),
     ):
-        right = name in ("ms", "cost", "all LLM")
-        table.add_column(name, width=width, overflow="fold", justify="right" if right else "left")
+        table.add_column(name, ratio=ratio, overflow="fold")
+    for name in ("ms", "cost", "all LLM"):
+        table.add_column(name, no_wrap=True, justify="right")
     for row in routed:
         table.add_row(*_cells(row))
-    console.print(table, width=_WIDTH)
+    wide = Console(width=_PIPED_WIDTH) if not console.is_terminal else console
+    wide.print(table)
     _print_answers(routed)
     _summarise(routed, seconds)
 

@@ -152,7 +152,9 @@ def _list_flows(as_json: JsonOption = False) -> None:
 def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
     """Show a flow: its steps, and what makes it refuse or escalate."""
     flow = _flows().flow(name)
-    console.print(f"[bold]{flow.name}[/] {flow.revision[7:19]}: {flow.description}", highlight=False)
+    console.print(
+        f"[bold]{flow.name}[/] {flow.revision[7:19]}: {flow.description}", highlight=False
+    )
     print_table(
         f"steps, within {flow.latency_budget_ms} ms",
         ("step", "service", "after", "sees", ">timeout ms", "on failure"),
