@@ -44,15 +44,21 @@ def test_real_answers_move_the_estimate():
     assert estimator.characters_per_token == pytest.approx(2.0, abs=0.05)
     cost = estimator.all_llm(flow(), "t" * 300)
     assert cost.prompt_tokens == pytest.approx(200, abs=5)
-    assert cost.output_tokens == 20
+    assert cost.output_tokens == 25  # 50 answers of 20 tokens, and 10 of the 50 that are expected
 
 
 def test_the_length_of_answers_is_learnt_per_flow():
     estimator = CostEstimator(PRICES)
     request = ReasonRequest(instruction="i", text="t")
-    estimator.learn(flow("a"), request, Usage(prompt_tokens=1, output_tokens=7))
-    assert estimator.all_llm(flow("a"), "t").output_tokens == 7
+    estimator.learn(flow("a"), request, Usage(prompt_tokens=1, output_tokens=6))
+    assert estimator.all_llm(flow("a"), "t").output_tokens == 46
     assert estimator.all_llm(flow("b"), "t").output_tokens == 50
+
+
+def test_the_length_of_an_answer_that_was_given_is_known():
+    usage = Usage(prompt_tokens=500, output_tokens=7)
+    cost = CostEstimator(PRICES).all_llm(flow(), "t" * 300, usage)
+    assert (cost.prompt_tokens, cost.output_tokens) == (100, 7)
 
 
 def test_an_engine_that_counts_no_tokens_teaches_nothing():

@@ -118,6 +118,7 @@ BAD = [
     ("{intent.label}", "{", 26, "not a template", "brace"),
     ("service: reasoner", "service: intent", 28, "no reasoner 'intent'", "reasoner"),
     ("instruction: Be brief.", "instruction: ''", 29, "needs an instruction", "instruction"),
+    ("instruction: Be brief.", "instruction: Go.\n  signals: [a]", 30, "no step 'a'", "signals"),
     ("refusal: No.\n", "", 18, "needs the text of its 'refusal'", "refusal"),
     ("fallback: Later.\n", "", 1, "needs the text of one", "fallback"),
     ("owner: tests", "owner: &a tests\ndescription2: *a", 4, "unknown key", "alias-key"),

@@ -11,8 +11,10 @@ The all-LLM cost is a counterfactual, so it is estimated:
   sent / sum of prompt tokens counted. Signals count with the characters of their compact text form,
   which is longer than what a reasoner makes of them, so the ratio errs to the high side and the
   estimated saving to the low side;
-- output tokens = the mean over the real answers of the flow, or, before there are any, the flow's
-  ``expected_output_tokens``.
+- output tokens = the mean over the flow's real answers and over ten that are as long as the flow
+  expects (``expected_output_tokens``), so that the first short answer does not decide.
+
+For a request that the reasoner did answer, the length of its answer is known and is taken instead.
 
 It knows no tokenizer and no engine, and forgets what it has seen when the process ends.
 """
@@ -37,6 +39,9 @@ CHARACTERS_PER_TOKEN = 4.0
 
 _PRIOR_TOKENS = 200
 """How much the starting ratio weighs, in tokens: about one prompt."""
+
+_PRIOR_ANSWERS = 10
+"""How much the expected length of answers weighs, in answers."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +104,25 @@ class CostEstimator:
             answers, tokens = self._outputs.get(flow.name, (0, 0))
             self._outputs[flow.name] = answers + 1, tokens + usage.output_tokens
 
-    def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
-        """Return what the reasoner alone would have cost; nothing for a flow without one."""
+    def all_llm(
+        self, flow: Flow, text: str, usage: reason_pb2.Usage | None = None
+    ) -> route_pb2.Cost:
+        """Return what the reasoner alone would have cost; nothing for a flow without one.
+
+        Args:
+            flow: The flow.
+            text: The text as the reasoner would get it.
+            usage: What its answer to this text took, where there is one.
+        """
         if flow.reasoner is None:
             return route_pb2.Cost()
         characters = len(flow.reasoner.instruction) + len(text)
         prompt_tokens = math.ceil(characters / self.characters_per_token)
+        if usage is not None:
+            return self._prices.cost(prompt_tokens, usage.output_tokens)
         answers, tokens = self._outputs.get(flow.name, (0, 0))
-        output_tokens = round(tokens / answers) if answers else flow.reasoner.expected_output_tokens
-        return self._prices.cost(prompt_tokens, output_tokens)
+        tokens += _PRIOR_ANSWERS * flow.reasoner.expected_output_tokens
+        return self._prices.cost(prompt_tokens, round(tokens / (_PRIOR_ANSWERS + answers)))
 
 
 def _characters(request: reason_pb2.ReasonRequest) -> int:

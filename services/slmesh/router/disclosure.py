@@ -37,7 +37,8 @@ def reason_request(
     """
     shown = []
     for step in flow.steps:
-        if step.name not in signals:
+        wanted = reasoner.signals is None or step.name in reasoner.signals
+        if step.name not in signals or not wanted:
             continue
         signal = signal_pb2.Signal()
         signal.CopyFrom(signals[step.name])

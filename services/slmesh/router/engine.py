@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from google.protobuf.message import Message
@@ -95,14 +95,14 @@ class Engine:
             MeshError: A step or the reasoner has failed and the flow declares that the request
                 fails then, or the time ran out.
         """
-        await self._make_ready(*(step.service for step in flow.steps))
+        unready = await self._make_ready({step.service for step in flow.steps})
         inner = replace(
             _reserved(context).within(flow.latency_budget_ms / 1e3),
             decision_id=decision_id,
             data_classes=flow.data_classes,
         )
         run = RequestRun(flow, self._contracts, request, inner, self._clock)
-        verdict = await self._run_steps(run)
+        verdict = await self._run_steps(run, unready)
         if verdict is None:
             verdict = decide(flow, run.signals, run.failed)
         for step, sentence in verdict.problems:
@@ -121,7 +121,7 @@ class Engine:
         decision.latency.CopyFrom(run.elapsed())
         return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
 
-    async def _run_steps(self, run: RequestRun) -> Verdict | None:
+    async def _run_steps(self, run: RequestRun, unready: Mapping[str, MeshError]) -> Verdict | None:
         """Run the steps; returns a refusal as soon as there is one."""
         waiting = {step.name: step for step in run.flow.steps}
         running: dict[asyncio.Task[Message | MeshError], Step] = {}
@@ -136,7 +136,8 @@ class Engine:
                         ended.add(step.name)
                         continue
                     run.begin(step.name, step.service)
-                    running[asyncio.create_task(self._call(run, step))] = step
+                    call = self._call(run, step, unready.get(step.service))
+                    running[asyncio.create_task(call)] = step
                 if not running and not any(ended.issuperset(s.after) for s in waiting.values()):
                     break
                 if running:
@@ -154,8 +155,12 @@ class Engine:
             run.skip(step)
         return verdict
 
-    async def _call(self, run: RequestRun, step: Step) -> Message | MeshError:
+    async def _call(
+        self, run: RequestRun, step: Step, unready: MeshError | None
+    ) -> Message | MeshError:
         """Call a step's service; returns its answer, or an error as a value."""
+        if unready is not None:
+            return unready
         rpc = contract(self._contracts[step.service]).single
         context = run.context.within(step.timeout_ms / 1e3).to_service(step.service)
         try:
@@ -203,15 +208,17 @@ class Engine:
                 run.degrade("NO_ANSWER_FOUND", "", "the small models cannot answer this")
         decision.cost.CopyFrom(self._estimator.spent(usage))
         text = run.texts.for_reasoner(screened=bool(run.texts.redacted))
-        decision.all_llm_cost.CopyFrom(self._estimator.all_llm(run.flow, text))
+        decision.all_llm_cost.CopyFrom(self._estimator.all_llm(run.flow, text, usage))
 
     async def _escalate(self, run: RequestRun, reasoner: Reasoner) -> ReasonedAnswer | MeshError:
-        await self._make_ready(reasoner.service)
+        unready = await self._make_ready({reasoner.service})
         request = reason_request(run.flow, reasoner, run.texts, run.signals, screened=run.screened)
         context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
         run.begin(REASONER_STEP, reasoner.service)
         outcome: ReasonedAnswer | MeshError
         try:
+            for error in unready.values():
+                raise error
             outcome = await ask(self._transport, request, context)
         except MeshError as error:
             outcome = error
@@ -234,11 +241,19 @@ class Engine:
             run.degrade(code, REASONER_STEP, sentence)
         return outcome
 
-    async def _make_ready(self, *services: str) -> None:
-        if self._prepare is not None:
-            # a service that cannot be made ready fails its step, where the flow says what follows
-            prepared = (self._prepare(service) for service in services)
-            await asyncio.gather(*prepared, return_exceptions=True)
+    async def _make_ready(self, services: Iterable[str]) -> dict[str, MeshError]:
+        """Make services ready; returns why those that are not cannot be."""
+        if self._prepare is None:
+            return {}
+        names = sorted(services)
+        prepared = await asyncio.gather(
+            *(self._prepare(name) for name in names), return_exceptions=True
+        )
+        return {
+            name: outcome if isinstance(outcome, MeshError) else _unexpected(outcome, "", name)
+            for name, outcome in zip(names, prepared, strict=True)
+            if isinstance(outcome, Exception)
+        }
 
 
 def _reserved(context: RequestContext) -> RequestContext:

@@ -192,6 +192,8 @@ class Reasoner:
     Attributes:
         service: The service of the contract ``reason``.
         instruction: What to do; written by the flow's owner, never by a user.
+        signals: The steps whose signals it is sent; all when left out. A small model is helped by
+            few, and what is not sent costs no tokens.
         max_output_tokens: The longest answer.
         expected_output_tokens: How long an answer is, to estimate the cost of sending everything
             to the reasoner before this router has seen answers of it.
@@ -202,6 +204,7 @@ class Reasoner:
 
     service: str
     instruction: str
+    signals: tuple[str, ...] | None = None
     max_output_tokens: int = 256
     expected_output_tokens: int = 128
     timeout_ms: int = 15_000
