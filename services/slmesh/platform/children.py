@@ -49,6 +49,7 @@ class Child:
         self._events = events
         self._grace_s = grace_s
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
         self._started = 0.0
 
     @property
@@ -81,7 +82,8 @@ class Child:
                 start_new_session=True,
             )
         self._process = process
-        threading.Thread(target=self._read, args=(process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self._reader.start()
 
     def is_running(self) -> bool:
         """Return whether the process lives."""
@@ -111,18 +113,16 @@ class Child:
                 process.kill()
         end_processes(process.pid, grace_s=0.5)
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        if self._reader is not None:
+            self._reader.join(1.0)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        try:
+        with process.stdout:
             for line in process.stdout:
                 event = _parsed(line)
                 if event is not None:
                     self._events.put((self, {"event": "line", **event}))
-        except ValueError:
-            return  # the pipe was closed: the process is being stopped
 
 
 class ClusterChild(Child):

@@ -254,15 +254,15 @@ class Supervisor:
             with self._changed:
                 self._router = event
                 self._timings.setdefault("router", self._elapsed())
-                self._changed.notify_all()
+                self._tell_waiting()
             self._tell("router", "healthy", f"serves on {child.address(event)}")
         elif kind == "stage":
             with self._changed:
                 self._timings.setdefault(event["stage"], self._elapsed())
+                self._tell_waiting()
             self._tell(event["stage"], "healthy")
         elif kind == "service":
             self._take_service(event.pop("service"), event)
-        self._write()
 
     def _take_service(self, name: str, state: dict[str, Any]) -> None:
         if state["state"] == "failed":
@@ -276,9 +276,13 @@ class Supervisor:
                 self._timings.setdefault(name, self._elapsed())
                 if all(s["state"] == "healthy" for s in self._services.values()):
                     self._timings.setdefault("all_services", self._elapsed())
-            self._changed.notify_all()
+            self._tell_waiting()
         if before != state["state"] or state["state"] == "failed":
             self._tell(name, state["state"], state["message"])
+
+    def _tell_waiting(self) -> None:
+        self._write()  # first: whoever waits may look at the file
+        self._changed.notify_all()
 
     def _mind_children(self) -> None:
         now = time.monotonic()
