@@ -33,6 +33,7 @@ def field(name, text="as written", **value):
             field("x", money={"currency_code": "KWD", "minor_units": 1500}), "1.500 KWD", id="dinar"
         ),
         pytest.param(field("x", date="2026-11-04"), "4 November 2026", id="date"),
+        pytest.param(field("x", date="2026-02-29"), "as written", id="no-date"),
         pytest.param(field("x", person="Ada"), "as written", id="person"),
     ],
 )

@@ -160,7 +160,9 @@ def redactable(response: Message, segments: int) -> bool:
 def signal_of(step: Step, spoken: str, response: Message) -> signal_pb2.Signal:
     """Return a service's answer as the signal of a step."""
     signal = signal_pb2.Signal(step=step.name)
-    getattr(signal, SIGNAL_FIELDS[spoken]).CopyFrom(response)
+    answer = getattr(signal, SIGNAL_FIELDS[spoken])
+    answer.SetInParent()  # an answer with nothing in it is an answer
+    answer.CopyFrom(response)
     return signal
 
 

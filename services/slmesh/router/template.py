@@ -71,7 +71,7 @@ def _value(signal: signal_pb2.Signal | None, name: str) -> str:
         return passages[0].text if passages else ""
     if kind == "scoring":
         for score in signal.scoring.scores.scores:
-            if score.scale == name:
+            if score.scale == name and score.levels:
                 return max(score.levels, key=lambda level: level.probability).name
     if kind == "extraction":
         for field in signal.extraction.fields:
@@ -89,6 +89,9 @@ def _written(field: extract_pb2.Field) -> str:
         amount = Decimal(money.minor_units).scaleb(-digits)
         return f"{amount:,.{digits}f} {money.currency_code}"
     if kind == "date":
-        day = datetime.date.fromisoformat(field.value.date)
+        try:
+            day = datetime.date.fromisoformat(field.value.date)
+        except ValueError:
+            return field.text  # not of the contract's form: the user's own words are
         return f"{day.day} {day:%B %Y}"
     return field.text
