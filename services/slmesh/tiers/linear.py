@@ -157,4 +157,5 @@ def quantise_columns(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         int8 (K, C) and float32 (C,), whose product is near the weights.
     """
     scales = np.maximum(np.abs(weights).max(axis=0), 1e-12) / 127
-    return np.rint(weights / scales).astype(np.int8), scales.astype(np.float32)
+    rounded = np.rint(weights / scales).astype(np.int8, order="C")  # files hold rows
+    return rounded, scales.astype(np.float32)

@@ -21,7 +21,8 @@ class ScaleScorer:
     """Places texts on scales.
 
     Args:
-        bundle: A bundle whose ``parameters["scales"]`` maps each scale to its levels, lowest first.
+        bundle: A bundle whose ``parameters["scales"]`` lists each scale's ``name`` and ``levels``,
+            lowest first.
         encoder: The encoder the heads were trained on, or None when it is not compiled here.
 
     Raises:
@@ -30,9 +31,8 @@ class ScaleScorer:
 
     def __init__(self, bundle: Bundle, encoder: Encoder | None) -> None:
         """Build a classifier for each scale."""
-        scales: Mapping[str, Sequence[str]] = bundle.parameters["scales"]
         self.levels: Mapping[str, tuple[str, ...]] = {
-            scale: tuple(levels) for scale, levels in scales.items()
+            scale["name"]: tuple(scale["levels"]) for scale in bundle.parameters["scales"]
         }
         self._memory = _RememberingEncoder(encoder) if encoder is not None else None
         self._classifiers = {

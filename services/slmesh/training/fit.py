@@ -150,7 +150,7 @@ def fit_head(
         bias = np.array([-0.5, 0.5]) * bias
     weights = _coefficients(model) * (0.5 if len(model.classes_) == 2 else 1.0)
     return {
-        "weights": weights.astype(np.float16),
+        "weights": weights.astype(np.float16, order="C"),  # files hold rows
         "bias": np.asarray(bias, np.float32),
         "centroids": centroids.astype(np.float16),
     }

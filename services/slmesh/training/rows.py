@@ -83,10 +83,16 @@ def read_file(recipe: Recipe, file: DataFile, data_dir: Path) -> list[dict[str, 
         )
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(raw.decode("utf-8").splitlines(), start=1):
+    # Not splitlines: a string may hold other line separators than the line feed.
+    for number, line in enumerate(raw.decode("utf-8").split("\n"), start=1):
         if not line.strip():
             continue
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise FailedPrecondition(
+                f"{path}, row {number}: not JSON: {error}", reason="INVALID_DATA"
+            ) from error
         for column in filter(None, (file.text, file.label)):
             if column not in row:
                 raise FailedPrecondition(

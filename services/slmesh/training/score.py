@@ -118,7 +118,11 @@ def _write(
         "calibration": {scale: tiers.calibration for scale, tiers in trained.items()},
         "thresholds": {scale: tiers.thresholds for scale, tiers in trained.items()},
         "metrics": {},
-        "parameters": {"ngrams": ngram_numbers(recipe.linear), "scales": dict(recipe.scales)},
+        "parameters": {
+            "ngrams": ngram_numbers(recipe.linear),
+            # A list, because the keys of a bundle's mappings are sorted.
+            "scales": [{"name": s, "levels": levels} for s, levels in recipe.scales.items()],
+        },
         "data": data_entries(recipe),
         "recipe_digest": recipe.digest,
     }

