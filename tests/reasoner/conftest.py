@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,5 +11,4 @@ from tests.reasoner.tiny_model import write_model
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama model on disk, with random weights."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return write_model(tmp_path_factory.mktemp("tiny") / "tiny-llama")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -17,16 +18,26 @@ END = 2
 
 
 class ScriptedDecoder:
-    """Says ``script`` to every prompt; each step takes ``step_s`` seconds."""
+    """Says ``script`` to every prompt.
 
-    def __init__(self, script: str, step_s: float = 0.0) -> None:
+    Each computation takes ``step_s`` seconds, or, when ``gated``, until the test lets it go on, so
+    that a test knows what is being computed at the moment it cancels.
+    """
+
+    def __init__(self, script: str, step_s: float = 0.0, *, gated: bool = False) -> None:
         self.tokens = [*byte_tokenizer().encode(script).ids, END]
         self.step_s = step_s
-        self.steps = 0
+        self.gate = threading.Semaphore(1) if gated else None  # one for the warm-up
+        self.begun = 0
         self.prompt_chunks: list[int] = []
         self.running = 0
         self.most_running = 0
         self.lock = threading.Lock()
+
+    async def until_begun(self, computations: int) -> None:
+        """Wait until so many computations have begun."""
+        while self.begun < computations:
+            await asyncio.sleep(0.001)
 
     def open(self) -> ScriptedSequence:
         return ScriptedSequence(self)
@@ -40,13 +51,16 @@ class ScriptedSequence:
     def extend(self, tokens: Sequence[int]) -> np.ndarray:
         decoder = self._decoder
         with decoder.lock:
+            decoder.begun += 1
             decoder.running += 1
             decoder.most_running = max(decoder.most_running, decoder.running)
-        time.sleep(decoder.step_s)
+        if decoder.gate is None:
+            time.sleep(decoder.step_s)
+        else:
+            decoder.gate.acquire()
         with decoder.lock:
             decoder.running -= 1
             if len(tokens) == 1:
-                decoder.steps += 1
                 self._said += 1
             else:
                 decoder.prompt_chunks.append(len(tokens))

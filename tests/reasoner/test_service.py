@@ -54,7 +54,7 @@ def scripted_service(
     )
     service = ReasonerService()
     service.load(Resources(manifest(**options), None, Path(), 1))
-    decoder.steps = 0
+    decoder.begun = 0
     return service
 
 
@@ -134,16 +134,19 @@ def test_limits_beyond_the_context_of_the_model_refuse_to_start(
 async def test_closing_the_stream_stops_the_model_within_one_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    decoder = ScriptedDecoder("x" * 30, SLOW_S)
+    decoder = ScriptedDecoder("x" * 30, gated=True)
     service = scripted_service(monkeypatch, decoder)
+    assert decoder.gate is not None
     stream = service.stream(request())
-    async for event in stream:
-        if event.WhichOneof("event") == "text_delta":
-            break
-    at_close = decoder.steps
-    await stream.aclose()
-    await asyncio.sleep(4 * SLOW_S)
-    assert decoder.steps - at_close <= 1
+    decoder.gate.release(3)
+    for _ in range(4):  # started and three deltas
+        await anext(stream)
+    await decoder.until_begun(4)
+    closing = asyncio.create_task(stream.aclose())
+    await asyncio.sleep(0.01)
+    decoder.gate.release(100)
+    await closing
+    assert decoder.begun == 4
     await asyncio.to_thread(service.close)
 
 

@@ -14,8 +14,6 @@ from slmesh.reasoner.engines.engine import Ending, Generation, Piece
 from slmesh.reasoner.engines.local import LocalEngine
 from slmesh.reasoner.prompt import ChatMessage
 
-SLOW_S = 0.02
-
 
 def generation(text: str = "hi", **changes: object) -> Generation:
     fields: dict[str, object] = {"max_output_tokens": 100, "temperature": 0.0, **changes}
@@ -26,7 +24,7 @@ def generation(text: str = "hi", **changes: object) -> Generation:
 async def loaded(decoder: ScriptedDecoder, max_concurrent: int = 2) -> AsyncIterator[LocalEngine]:
     engine = scripted_engine(decoder, max_concurrent)
     engine.load()
-    decoder.steps = 0
+    decoder.begun = 0
     decoder.prompt_chunks.clear()
     try:
         yield engine
@@ -73,42 +71,49 @@ async def test_a_character_cut_by_the_limit_is_not_lost_silently() -> None:
 
 
 async def test_closing_the_generator_stops_within_one_token() -> None:
-    decoder = ScriptedDecoder("x" * 80, SLOW_S)
+    decoder = ScriptedDecoder("x" * 80, gated=True)
     async with loaded(decoder) as engine:
+        assert decoder.gate is not None
         events = engine.generate(generation())
+        decoder.gate.release(3)  # the prompt and two tokens
         for _ in range(3):
             await anext(events)
-        at_close = decoder.steps
-        await events.aclose()
-        after_close = decoder.steps
-        await asyncio.sleep(5 * SLOW_S)
-        assert decoder.steps == after_close
-        assert after_close - at_close <= 1
+        await decoder.until_begun(4)
+        closing = asyncio.create_task(events.aclose())
+        await asyncio.sleep(0)
+        decoder.gate.release(100)
+        await closing
+        assert decoder.begun == 4  # the one under way has ended, and no other was begun
 
 
 async def test_cancelling_the_task_stops_within_one_token() -> None:
-    decoder = ScriptedDecoder("x" * 80, SLOW_S)
+    decoder = ScriptedDecoder("x" * 80, gated=True)
     async with loaded(decoder) as engine:
+        assert decoder.gate is not None
         task = asyncio.create_task(collect(engine, generation()))
-        await asyncio.sleep(5 * SLOW_S)
-        at_cancel = decoder.steps
-        assert at_cancel > 0
+        decoder.gate.release(3)
+        await decoder.until_begun(4)
         task.cancel()
+        await asyncio.sleep(0.01)
+        decoder.gate.release(100)
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(3 * SLOW_S)
-        assert decoder.steps - at_cancel <= 1
+        assert decoder.begun == 4
 
 
 async def test_cancelling_stops_the_reading_of_a_long_prompt() -> None:
-    decoder = ScriptedDecoder("x", SLOW_S)
+    decoder = ScriptedDecoder("x", gated=True)
     async with loaded(decoder) as engine:
+        assert decoder.gate is not None
         task = asyncio.create_task(collect(engine, generation("y" * 128 * 50)))
-        await asyncio.sleep(3 * SLOW_S)
+        decoder.gate.release(2)
+        await decoder.until_begun(3)
         task.cancel()
+        await asyncio.sleep(0.01)
+        decoder.gate.release(100)
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert 0 < len(decoder.prompt_chunks) < 10
+        assert decoder.begun == 3
 
 
 async def test_a_long_prompt_is_read_whole() -> None:

@@ -256,11 +256,22 @@ async def test_a_connection_that_breaks_during_the_answer_is_unavailable(
 
 async def test_a_silent_server_times_out(server: ChatServer, engine: OpenAIEngine) -> None:
     server.say(chunk("x"), chunk("y"))
-    server.pause_s = 2.0
+    server.pause_s = 30.0
     started = time.monotonic()
     with pytest.raises(Unavailable):
         await collect(engine, generation())
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 20
+
+
+async def test_neither_the_text_nor_the_key_is_ever_logged(
+    server: ChatServer, engine: OpenAIEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.say(chunk("the answer", "stop"))
+    messages = [ChatMessage("user", "my private words")]
+    await collect(engine, Generation(messages, max_output_tokens=5, temperature=0))
+    for secret in (KEY, "private words", "the answer"):
+        assert secret not in caplog.text
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -287,9 +298,9 @@ async def test_a_caller_that_goes_away_disconnects_from_the_server(
         await asyncio.sleep(0.05)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await server.disconnected.wait()
-    assert server.lines_sent < 20
+    assert server.lines_sent < 100
 
 
 async def _drain(events: AsyncIterator[GenerationEvent]) -> None:

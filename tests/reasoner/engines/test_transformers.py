@@ -53,7 +53,11 @@ def test_the_8_bit_graph_gives_the_logits_of_transformers(tiny_model: Path, tmp_
         pytest.param("./no/such/folder", "SLMESH_REASONER_MODEL", id="no-folder"),
     ],
 )
-def test_a_model_that_is_not_there_is_refused(name: str, words: str, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_refused(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as HF_HUB_OFFLINE does, which the library reads once, when it is imported
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(FailedPrecondition, match=words):
         load_transformers_model(name, tmp_path, 1)
 

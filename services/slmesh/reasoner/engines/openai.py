@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
@@ -72,6 +73,8 @@ class OpenAIEngine:
 
     def load(self) -> LoadedModel:
         """Make the client; the server is first called by the first request."""
+        # at DEBUG the client logs whole requests, and a user's text does not belong in a log
+        logging.getLogger("openai").setLevel(logging.INFO)
         self._client = openai.AsyncOpenAI(
             base_url=self._base_url,
             api_key=self._api_key or "none",  # the client refuses an empty one

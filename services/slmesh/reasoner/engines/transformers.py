@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from slmesh.mesh.bundle import digest_of
 from slmesh.mesh.errors import FailedPrecondition
@@ -74,6 +75,8 @@ def load_transformers_model(model: str, cache_dir: Path, threads: int) -> LocalM
         FailedPrecondition: The model cannot be found, has no safetensors, or cannot chat.
     """
     torch.set_num_threads(threads)
+    # a service's log is no terminal
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     place, name, version, digest = model, model, "", ""
     if model == EMBEDDED_MODEL:
         converted = convert(model, cache_dir)
