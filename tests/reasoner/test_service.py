@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reasoner.engines.chat_server import ChatServer, chunk, usage_chunk
 from tests.reasoner.scripted import ScriptedDecoder, scripted_engine
 
 import slmesh.reasoner
 from slmesh.api.reason.v1.reason_pb2 import FinishReason, ReasonRequest, ReasonResponse
-from slmesh.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, ResourceExhausted
+from slmesh.mesh.errors import (
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    MeshError,
+    ResourceExhausted,
+)
 from slmesh.mesh.manifest import Manifest, load_manifest
 from slmesh.mesh.service import Resources
 from slmesh.reasoner import service as service_module
@@ -179,3 +186,37 @@ async def test_a_cancelled_answer_gives_its_place_to_the_next(
     assert "".join(event.text_delta for event in events) == "x" * 10
     assert decoder.most_running == 1
     await asyncio.to_thread(service.close)
+
+
+async def test_a_remote_answer_is_framed_checked_and_named(tmp_path: Path) -> None:
+    server = ChatServer()
+    await server.start()
+    service = ReasonerService()
+    options = {"base_url": server.base_url, "model": "remote-chat", "api_key": "k"}
+    service.load(Resources(manifest(**options), None, tmp_path, 1))
+    asked = request(output_schema='{"enum": ["yes", "no"]}')
+
+    server.say(chunk('"yes"', "stop"), usage_chunk(9, 1))
+    events = await answer(service, asked)
+    assert [event.WhichOneof("event") for event in events] == [
+        "started",
+        "text_delta",
+        "completion",
+    ]
+    assert events[-1].completion.usage.prompt_tokens == 9
+    assert events[-1].completion.provenance.model == "remote-chat"
+    assert events[-1].completion.provenance.digest == ""
+
+    server.say(chunk('"perhaps"', "stop"))
+    with pytest.raises(Internal, match="does not match output_schema"):
+        await answer(service, asked)
+
+    server.say(chunk('"ye', "length"))  # cut off, and it says so
+    events = await answer(service, asked)
+    assert events[-1].completion.finish_reason == FinishReason.FINISH_REASON_LENGTH
+    assert not events[-1].completion.HasField("usage")
+
+    with pytest.raises(InvalidArgument, match="about 258 tokens"):
+        service.check(request("x" * 1023))
+    await asyncio.to_thread(service.close)
+    await server.stop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.reasoner.tiny_model import CONTEXT, write_model
 
+from slmesh.mesh.bundle import digest_of
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.reasoner.engines.decoder_graph import build_graph
 from slmesh.reasoner.engines.onnx import OnnxDecoder
@@ -23,6 +25,21 @@ def test_a_folder_loads_with_its_name_digest_and_context(tiny_model: Path, tmp_p
     assert len(model.loaded.digest) == 71
     assert model.loaded.context_tokens == CONTEXT
     assert model.tokenizer.stop_tokens == {0, 2}
+
+
+def test_a_hub_name_loads_from_the_cache_with_its_revision(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--tiny"
+    shutil.copytree(tiny_model, repository / "snapshots" / revision)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    loaded = load_transformers_model("someone/tiny", tmp_path, 1).loaded
+    assert (loaded.name, loaded.version) == ("someone/tiny", revision)
+    assert loaded.digest == digest_of(tiny_model / "model.safetensors")
 
 
 def test_steps_with_a_cache_give_the_logits_of_one_pass(tiny_model: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def load_transformers_model(model: str, cache_dir: Path, threads: int) -> LocalM
         ) from error
     network.train(False).to("cuda" if gpu else "cpu")
     if not digest:
-        name, version, digest = _identity(model, network.config)
+        name, version, digest = _identity(model)
     loaded = LoadedModel(
         name=name,
         version=version,
@@ -128,18 +128,16 @@ def _chat_tokenizer(model: str, tokenizer: Any, generation_config: Any) -> ChatT
     return ChatTokenizer(tokenizer.backend_tokenizer.to_str(), template, sorted(ends))
 
 
-def _identity(model: str, config: Any) -> tuple[str, str, str]:
+def _identity(model: str) -> tuple[str, str, str]:
     """Return the name, version and weights' digest of a model that is not embedded."""
     folder = Path(model)
     if folder.is_dir():
         return folder.resolve().name, "local", _weights_digest(folder)
     from huggingface_hub import snapshot_download
 
-    revision: str = getattr(config, "_commit_hash", None) or ""
-    snapshot = snapshot_download(
-        model, revision=revision or None, allow_patterns="*.safetensors", local_files_only=True
-    )
-    return model, revision, _weights_digest(Path(snapshot))
+    # what was loaded above is in the cache now, in a folder named after its revision
+    snapshot = Path(snapshot_download(model, allow_patterns="*.safetensors", local_files_only=True))
+    return model, snapshot.name, _weights_digest(snapshot)
 
 
 def _weights_digest(folder: Path) -> str:
