@@ -2,7 +2,7 @@
 
 Every matrix is quantised in blocks of 64 weights with one scale each, which the CPU kernels
 multiply in 8-bit integers: measured 3.5 times the tokens per second of torch in float32 on one
-core, at the same perplexity. Whole-column scales were faster still and lost a third of the next
+core, at the same perplexity. Whole-column scales were faster still and changed a third of the next
 tokens on prompts, since they quantise all positions of a prompt together. The graph is built from
 a model folder alone; torch is not needed.
 """
