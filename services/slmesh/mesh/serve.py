@@ -38,6 +38,8 @@ from slmesh.mesh.wire import grpc_code, trailing_metadata
 __all__ = ["Replica", "add_contracts_to_server", "service_rpcs"]
 
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+FIRST_RETRY_S = 5.0
+"""The pause before a service that has run before is loaded again; it doubles up to a minute."""
 _LONGEST_RETRY_S = 60.0
 
 
@@ -121,9 +123,10 @@ class Replica:
             self._retry = asyncio.get_running_loop().create_task(self._load_again())
         else:
             self._loaded()
+        self._open = True
 
     async def _load_again(self) -> None:
-        delay_s = 5.0
+        delay_s = FIRST_RETRY_S
         while self._problem is not None:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
@@ -190,12 +193,18 @@ class Replica:
         if not self._host.ready and self._problem is None:
             raise RuntimeError(f"service '{self._host.manifest.name}' is not ready")
 
-    async def __del__(self) -> None:
-        """Let go of everything; Serve awaits this after the last request."""
-        record = getattr(self, "_record", None)
-        if record is None:
-            return
-        record.remove()
+    def __del__(self) -> Any:
+        """Let go of everything; Serve calls this after the last request and awaits what it returns.
+
+        The interpreter calls it too, of an object that was closed or never ready, and awaits nothing.
+        """
+        if not getattr(self, "_open", False):
+            return None
+        self._open = False
+        return self._close()
+
+    async def _close(self) -> None:
+        self._record.remove()
         if self._retry is not None:
             self._retry.cancel()
         await self._host.close()

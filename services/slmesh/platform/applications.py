@@ -6,7 +6,6 @@ with the settings in the environment. It knows nothing of where the cluster runs
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +13,11 @@ from ray import serve
 
 from slmesh.mesh.catalog import find_manifest
 from slmesh.mesh.errors import InvalidArgument
-from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.serve import Replica
 from slmesh.mesh.settings import load_settings
+from slmesh.platform.serve_options import serve_options
 
-__all__ = ["build", "route_prefix", "serve_options"]
-
-_LONGEST_DRAIN_S = 20
+__all__ = ["build"]
 
 
 def build(args: Mapping[str, str]) -> serve.Application:
@@ -39,30 +36,3 @@ def build(args: Mapping[str, str]) -> serve.Application:
     options = serve_options(manifest)
     bound: serve.Application = deployment.options(name=manifest.name, **options).bind(manifest.name)
     return bound
-
-
-def route_prefix(service: str) -> str:
-    """Return the prefix without which Serve does not offer an application over gRPC."""
-    return f"/{service}"
-
-
-def serve_options(manifest: Manifest) -> dict[str, Any]:
-    """Return what Serve must know about the deployment of a service.
-
-    Serve's limits stand above the service's own queue, so that a full queue is answered by the
-    boundary, with a reason and a delay, and not by Serve with a bare code.
-    """
-    drain_s = max(_LONGEST_DRAIN_S, math.ceil(manifest.timeout_ms / 1000) + 5)
-    return {
-        "num_replicas": manifest.replicas,
-        "max_ongoing_requests": manifest.max_queue_items + 2 * manifest.max_batch_size,
-        "max_queued_requests": manifest.max_queue_items,
-        "max_surge_percent": 100,  # else an update of a single replica is a gap of a model load
-        "graceful_shutdown_wait_loop_s": 0.2,
-        "graceful_shutdown_timeout_s": drain_s,
-        "health_check_period_s": 5,
-        "ray_actor_options": {"num_cpus": manifest.cpus},
-        # the boundary writes one event for each call; Serve would make another one, and does so
-        # even with the access log off, unless the level is above it
-        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
-    }

@@ -103,7 +103,8 @@ def _start_serve(settings: Settings, options: ClusterOptions) -> None:
 def _deploy(manifests: Sequence[Manifest]) -> None:
     from ray import serve
 
-    from slmesh.platform.applications import build, route_prefix
+    from slmesh.platform.applications import build
+    from slmesh.platform.serve_options import route_prefix
 
     targets = [
         serve.RunTarget(
