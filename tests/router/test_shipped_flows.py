@@ -16,7 +16,8 @@ from slmesh.api.route.v1 import route_pb2 as pb
         pytest.param("I lost it", "SMALL", "TEMPLATE", "SMALL_MODELS_SUFFICE", id="money-at-risk"),
         pytest.param("the pin", "ESCALATED", "REASONER", "SIGNALS_DISAGREE", id="disagreement"),
         pytest.param("unsure", "ESCALATED", "REASONER", "INTENT_UNCERTAIN", id="low-probability"),
-        pytest.param("both", "ESCALATED", "REASONER", "INTENT_UNCERTAIN", id="several-intents"),
+        pytest.param("both", "ESCALATED", "REASONER", "SEVERAL_INTENTS", id="several-intents"),
+        pytest.param("close", "ESCALATED", "REASONER", "INTENT_AMBIGUOUS", id="small-margin"),
         pytest.param("weather", "ESCALATED", "REASONER", "INTENT_ABSTAINED", id="out-of-scope"),
         pytest.param(
             "furious, when does it arrive", "ESCALATED", "REASONER", "URGENT_AND_DISTRESSED",
