@@ -50,6 +50,7 @@ def test_phones_are_found_by_region_prefix_or_cue(find, text, locale, expected):
         pytest.param("HTTPS://Ab.com/Q?x=1.", "https://ab.com/Q?x=1", id="host-lowered"),
         pytest.param("(see www.Example.org)", "www.example.org", id="www"),
         pytest.param("bing.com/a,", "bing.com/a", id="bare-domain"),
+        pytest.param("Ends.https://t.co/a", "https://t.co/a", id="after-a-full-stop"),
         pytest.param("http://a.de/x_(y)", "http://a.de/x_(y)", id="own-bracket"),
     ],
 )

@@ -14,8 +14,19 @@ from slmesh.recognise import KINDS, Context, Match, recognise, without_overlaps
 CONTEXT = Context(reference_time=datetime(2026, 11, 24, 9, tzinfo=UTC))
 
 _PIECES = st.sampled_from(
-    ["£5", "tomorrow", "at 5pm", "a@b.com", "020 7183 8750", "4111 1111 1111 1111", "3 days ago"]
-    + ["😀", "👩‍👩‍👧", "e\u0301", "שלום", "مرحبا", "١٢", "\u202e", "\x00", "\n", " ", "-", "五", "ﬁ", "İ"]
+    [
+        *(
+            "£5",
+            "tomorrow",
+            "at 5pm",
+            "a@b.com",
+            "020 7183 8750",
+            "4111 1111 1111 1111",
+            "3 days ago",
+        ),
+        *("😀", "👩‍👩‍👧", "e\u0301", "שלום", "مرحبا", "١٢", "\u202e", "\x00", "\n", " ", "-", "五"),
+        *("ﬁ", "İ"),
+    ]
 )
 
 
@@ -80,20 +91,21 @@ def test_what_cannot_be_asked_is_refused_by_name(kinds, context, message):
 
 
 _HOSTILE = [
-    "a", "1", "1 ", "1,", "1.", "1-", "1:", "1/", "0 ", "+", "(", "-", "@", "a@", "a.", "#", "£", "£1 ", "$",
-    "GB29 ", "4111 ", "order number ", "account ", "half a ", "one ", "five and ", "point ", "monday ",
-    "1 may ", "may ", "from 1st to ", "last week ", "in 2 days ", "at 5 ", "20 to 7 ", "http://a ", "www.a.",
-    "½", "😀", "\u0301", "\n", " ", "\x00", "١", "ssn ", "+447911123456 ", "a@b.com ", "-a", "x_",
-]  # fmt: skip
+    *("a", "1", "1 ", "1,", "1.", "1-", "1:", "1/", "0 ", "+", "(", "-", "@", "a@", "a.", "#", "£"),
+    *("£1 ", "$", "GB29 ", "4111 ", "order number ", "account ", "half a ", "one ", "five and "),
+    *("point ", "monday ", "1 may ", "may ", "from 1st to ", "last week ", "in 2 days ", "at 5 "),
+    *("20 to 7 ", "http://a ", "www.a.", "½", "😀", "\u0301", "\n", " ", "\x00", "١", "ssn "),
+    *("+447911123456 ", "a@b.com ", "-a", "x_"),
+]
 
 
 @pytest.mark.parametrize("piece", _HOSTILE, ids=[repr(piece) for piece in _HOSTILE])
 def test_a_hostile_text_takes_linear_time(piece):
-    """20,000 code points in 0.8 s of processor time: a quadratic pattern takes minutes."""
+    """20,000 code points in 1.5 s of processor time, where a pattern that backtracks takes minutes."""
     text = (piece * 20_000)[:20_000]
     started = time.process_time()
     recognise(text, KINDS, CONTEXT)
-    assert time.process_time() - started < 0.8
+    assert time.process_time() - started < 1.5
 
 
 def test_a_hundred_thousand_code_points_take_less_than_a_second():

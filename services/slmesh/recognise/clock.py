@@ -121,9 +121,10 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
     mark = found.group("mark")
     bare = not (mark or found.group("half") or found.group("spaced"))
     # Most numbers are no times: turn them away before anything dear is asked.
-    if bare and text[found.end() : found.end() + 1] not in (" ", ","):
-        if text[max(0, found.start() - 2) : found.start()].strip(" ")[-1:] not in _AT_ENDS:
-            return
+    ends_before = text[max(0, found.start() - 2) : found.start()].strip(" ")[-1:]
+    follows = text[found.end() : found.end() + 1]
+    if bare and follows not in (" ", ",") and ends_before not in _AT_ENDS:
+        return
     hour = int(found.group("hour"))
     minute = int(found.group("minute") or found.group("spaced") or 0)
     second = int(found.group("second") or 0)

@@ -25,13 +25,13 @@ _EMAIL_EDGE = ".'`{|}/=?!#$%&*~^"
 
 _TOP_LEVEL = (
     "com|org|net|edu|gov|mil|int|info|biz|name|pro|io|ai|app|dev|co|me|tv|shop|store|online|site"
-    "|tech|blog|cloud|bank|uk|us|ca|au|nz|ie|in|za|de|fr|es|it|nl|be|ch|at|se|no|dk|fi|pl|pt|gr|cz"
+    "|tech|blog|cloud|bank|link|news|xyz|ly|uk|us|ca|au|nz|ie|in|za|de|fr|es|it|nl|be|ch|at|se|no|dk|fi|pl|pt|gr|cz"
     "|ro|hu|tr|ru|ua|cn|jp|kr|sg|hk|tw|my|th|vn|id|ph|br|mx|ar|cl|pe|il|ae|sa|eg|ng|ke|eu"
 )
 _URL = re.compile(
-    r"(?<![\w@.-])(?:"
-    r"(?:https?|ftp)://[^\s<>\"'`{}|\\^]{1,2000}"
-    r"|www\.[\w-]{1,63}\.[^\s<>\"'`{}|\\^]{1,2000}"
+    r"(?<![\w@-])(?:https?|ftp)://[^\s<>\"'`{}|\\^]{1,2000}"
+    r"|(?<![\w@.-])(?:"
+    r"www\.[\w-]{1,63}\.[^\s<>\"'`{}|\\^]{1,2000}"
     rf"|(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.){{1,5}}(?:{_TOP_LEVEL})(?![\w@-])(?!\.\w)"
     r"(?::[0-9]{1,5})?(?:/[^\s<>\"'`{}|\\^]{0,2000})?"
     r")",

@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 
+from slmesh.recognise.day_names import DAY_WORDS, DayNames, names_of
 from slmesh.recognise.durations import Length, lengths
-from slmesh.recognise.locales import Writing, writing
+from slmesh.recognise.locales import Writing
 from slmesh.recognise.reading import Reading
 
 
@@ -38,16 +38,6 @@ class Day:
     part: str = ""
 
 
-_MORE_WEEKDAYS = {"tues": 1, "thur": 3, "thurs": 3, "weds": 2}
-_DAY_WORDS = {
-    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
-    "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "thirteenth": 13,
-    "fourteenth": 14, "fifteenth": 15, "sixteenth": 16, "seventeenth": 17, "eighteenth": 18,
-    "nineteenth": 19, "twentieth": 20, "thirtieth": 30, "thirty first": 31,
-}  # fmt: skip
-_DAY_WORDS |= {
-    f"twenty {word}": 20 + value for word, value in list(_DAY_WORDS.items()) if value < 10
-}
 _HOLIDAYS = {
     "christmas eve": (12, 24), "christmas day": (12, 25), "christmas": (12, 25), "xmas": (12, 25),
     "boxing day": (12, 26), "new year's eve": (12, 31), "new years eve": (12, 31),
@@ -61,7 +51,8 @@ _NUMERIC = re.compile(
 )
 _SHORT_NUMERIC = re.compile(
     r"(?:\b(?:on|by|for|from|until|till|since|before|after|to|of|between|and|due|dated)[ ]"
-    r"|(?P<weekday>\b(?:(?:this|next)[ ])?(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?[ ]))"
+    r"|(?P<weekday>\b(?:(?:this|next)[ ])?"
+    r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?[ ]))"
     r"(?P<first>[0-3]?[0-9])/(?P<second>[0-3]?[0-9])(?![\w/]|[.,][0-9])",
     re.IGNORECASE,
 )
@@ -95,65 +86,6 @@ _DAY_ENDS = re.compile(
     r"|is|was|around|about|we|i|between|before|after)\b)",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """The day patterns of one locale."""
-
-    months: dict[str, int]
-    weekdays: dict[str, int]
-    day_first: re.Pattern[str]
-    month_first: re.Pattern[str]
-    weekday: re.Pattern[str]
-    year_first: re.Pattern[str]
-
-
-@lru_cache(maxsize=64)
-def names_of(locale: str) -> _Names:
-    """Return the month and weekday names of a locale, English ones included, and their patterns."""
-    english, own = writing("en-GB"), writing(locale)
-    months = english.months | own.months | {"sep": 9, "sept": 9}
-    weekdays = english.weekdays | _MORE_WEEKDAYS | own.weekdays
-    month = _any(months)
-    day = rf"(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>[ ]?(?:st|nd|rd|th)\b)?|(?P<word>{_words()}))"
-    year = r"(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
-    week = rf"(?:(?P<weekday>{_any(weekdays)})\.?,?[ ](?:the[ ]|on[ ])?)?"
-    return _Names(
-        months,
-        weekdays,
-        re.compile(
-            rf"(?<![\w./-])(?<![0-9][:,])(?:{week})(?:the[ ])?{day}(?:[ ]day)?(?:[ ]?[-/.,])?[ ]{{0,2}}(?:of[ ])?"
-            rf"(?:the[ ]month[ ]of[ ])?(?P<month>{month})(?!\w)\.?(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/]){year})?",
-            re.IGNORECASE,
-        ),
-        re.compile(
-            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?{day}"
-            rf"(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b)(?:(?:[ ]?,[ ]?|[ ](?:of[ ]|in[ ])?|[-/]){year})?",
-            re.IGNORECASE,
-        ),
-        re.compile(
-            r"\b(?:(?P<week>next|this|last)[ ]week(?:[ ]on)?[ ])?(?:(?P<which>this|next|last|coming|past|previous"
-            rf"|following|upcoming)[ ])?(?P<weekday>{_any(weekdays)})\b"
-            r"(?:[ ](?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b)?"
-            r"(?:[ ](?:of[ ])?(?:(?P<after>next|last|this)[ ]week|(?P<coming>coming)"
-            r"|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",
-            re.IGNORECASE,
-        ),
-        re.compile(
-            rf"(?<![\w./-])(?P<year>(?:19|20)[0-9]{{2}})[-/. ](?P<month>{month})[-/. ]"
-            r"(?P<day>3[01]|[12][0-9]|0?[1-9])(?![\w:/]|[.,-][0-9])",
-            re.IGNORECASE,
-        ),
-    )
-
-
-def _any(names: dict[str, int]) -> str:
-    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-
-
-def _words() -> str:
-    return _any(_DAY_WORDS).replace("\\ ", "[ -]")
 
 
 def days(reading: Reading) -> list[Day]:
@@ -253,9 +185,9 @@ def _is_verb(text: str, found: re.Match[str]) -> bool:
     return lowered and _AUXILIARY.match(text, found.end()) is not None
 
 
-def _month_and_day(found: re.Match[str], names: _Names, today: date) -> Day:
+def _month_and_day(found: re.Match[str], names: DayNames, today: date) -> Day:
     word = (found.group("word") or "").lower().replace("-", " ")
-    day = _DAY_WORDS.get(word) or int(found.group("day"))
+    day = DAY_WORDS.get(word) or int(found.group("day"))
     month = names.months[found.group("month").lower()]
     # "the" in front is no part of the date.
     start = min(
@@ -285,12 +217,11 @@ def _weekday(reading: Reading, today: date) -> Iterator[Day]:
             or found.group("after")
             or found.group("day")
         )
-        if len(written) <= _SHORT_NAME and not guided:
-            # "sun", "sat" and "wed" are words: they are days when written as names or after "on".
-            if written.islower() and not _ON.search(
-                text[max(0, found.start() - 8) : found.start()]
-            ):
-                continue
+        before = text[max(0, found.start() - 8) : found.start()]
+        # "sun", "sat" and "wed" are words: they are days when written as names or after "on".
+        is_word = len(written) <= _SHORT_NAME and written.islower()
+        if is_word and not guided and not _ON.search(before):
+            continue
         value = _weekday_value(found, names.weekdays[written.lower()], today)
         fixed = guided or found.group("weeks")
         yield Day(*found.span(), value, "" if fixed else "week")

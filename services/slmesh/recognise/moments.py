@@ -129,7 +129,7 @@ def _counted(reading: Reading) -> Iterator[Match]:
         yield match_at("date_time", reading.text, start, end, value)
 
 
-def _shifted(moment: datetime, seconds: int) -> str | None:
+def _shifted(moment: datetime, seconds: float) -> str | None:
     """Return the moment that many seconds later, counted in elapsed time."""
     try:
         elapsed = datetime.fromtimestamp(moment.timestamp() + seconds, moment.tzinfo)

@@ -18,7 +18,8 @@ from slmesh.recognise.quantities import Quantity
 from slmesh.recognise.reading import Reading
 
 _SIGNS = {
-    "USD$": ("USD",), "AUD$": ("AUD",), "CAD$": ("CAD",), "NZD$": ("NZD",), "US$": ("USD",), "U.S.$": ("USD",), "A$": ("AUD",), "AU$": ("AUD",), "C$": ("CAD",),
+    "USD$": ("USD",), "AUD$": ("AUD",), "CAD$": ("CAD",), "NZD$": ("NZD",), "US$": ("USD",),
+    "U.S.$": ("USD",), "A$": ("AUD",), "AU$": ("AUD",), "C$": ("CAD",),
     "CA$": ("CAD",), "NZ$": ("NZD",), "HK$": ("HKD",), "S$": ("SGD",), "R$": ("BRL",),
     "NT$": ("TWD",), "£": ("GBP",), "€": ("EUR",), "₹": ("INR",), "₽": ("RUB",), "₩": ("KRW",),
     "₺": ("TRY",), "₴": ("UAH",), "₦": ("NGN",), "₱": ("PHP",), "฿": ("THB",), "₫": ("VND",),

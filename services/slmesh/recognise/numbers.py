@@ -15,7 +15,7 @@ from slmesh.recognise.quantities import Quantity
 from slmesh.recognise.reading import Reading
 
 _PERCENT = re.compile(
-    r"[ ]?(?:%|\bper[ ]?cent(?:age(?:[ ]points?)?)?\b|\bpct\b|\bpercentage[ ]points?\b)",
+    r"[ ]?(?:%|\bper[ ]?cent(?:age(?:[ ]points?)?|s)?\b|\bpct\b|\bpercentage[ ]points?\b)",
     re.IGNORECASE,
 )
 _ONE_IS_NO_COUNT = re.compile(

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
-from slmesh.recognise.days import Day, added, names_of, next_date
+from slmesh.recognise.day_names import names_of
+from slmesh.recognise.days import Day, added, next_date
 from slmesh.recognise.durations import lengths
 from slmesh.recognise.reading import Reading
 
@@ -29,8 +31,9 @@ class Period:
 
 
 _UNIT = re.compile(
-    r"\b(?P<which>this|the[ ]current|current|next|the[ ]coming|coming|last|past|previous|the|following)[ ]"
-    r"(?:calendar[ ]|whole[ ]|entire[ ])?(?P<unit>week|month|year|quarter|weekend)\b(?![ ]?['\u2019]s|[ -]old)",
+    r"\b(?P<which>this|the[ ]current|current|next|the[ ]coming|coming|last|past|previous|the"
+    r"|following)[ ](?:calendar[ ]|whole[ ]|entire[ ])?"
+    r"(?P<unit>week|month|year|quarter|weekend)\b(?![ ]?['\u2019]s|[ -]old)",
     re.IGNORECASE,
 )
 _BEFORE_LENGTH = re.compile(
@@ -202,7 +205,7 @@ def _safe_date(year: int, month: int, day: int) -> date | None:
 
 def _between(text: str, found_days: Sequence[Day]) -> Iterator[Period]:
     """Join two days with "to" between them: "monday to friday"."""
-    for first, second in zip(found_days, found_days[1:], strict=False):
+    for first, second in pairwise(found_days):
         before = _FROM.search(text[max(0, first.start - 14) : first.start])
         spaced = before is not None and _TO_SPACED.fullmatch(text, first.end, second.start)
         if not spaced and not _TO.fullmatch(text, first.end, second.start):

@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 
 _UNITS = {
-    "zero": 0, "nil": 0, "nought": 0, "naught": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6,
-    "seven": 7, "eight": 8, "nine": 9,
+    "zero": 0, "nil": 0, "nought": 0, "naught": 0, "one": 1, "two": 2, "three": 3, "four": 4,
+    "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
 }  # fmt: skip
 _TEENS = {
     "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
@@ -208,7 +208,7 @@ def _longest(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity 
     opening = tokens[index]
     if opening.kind == "minus":
         return _negative(text, tokens, index)
-    if opening.kind == "digits" and not _joined(text, tokens, index):
+    if opening.kind == "digits" and not _joined(tokens, index):
         value = opening.value
         return Quantity(opening.start, opening.end, value, suffixed=opening.suffixed), 1
     reader = _Reader(text, tokens, index)
@@ -236,7 +236,7 @@ def _negative(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity
     return Quantity(start, positive.end, -positive.value, worded, positive.suffixed), used + 1
 
 
-def _joined(text: str, tokens: Sequence[_Token], index: int) -> bool:
+def _joined(tokens: Sequence[_Token], index: int) -> bool:
     """Tell whether a word that could belong to the number stands next to it."""
     if index + 1 == len(tokens) or tokens[index + 1].kind == "digits":
         return False
@@ -254,11 +254,11 @@ def _open(reader: _Reader, opening: _Token) -> bool:
         reader.group = Decimal(1)
         reader.take()
         return True
-    if opening.kind == "scale" and following is not None and following.kind == "scale":
-        if opening.value < following.value:
-            reader.group = opening.value
-            reader.take()
-            return True
+    scaled = opening.kind == "scale" and following is not None and following.kind == "scale"
+    if scaled and following is not None and opening.value < following.value:
+        reader.group = opening.value
+        reader.take()
+        return True
     if opening.kind == "half" and following is not None and following.kind in ("a", "scale"):
         scale = following if following.kind == "scale" else reader.peek(2)
         if scale is not None and scale.kind == "scale":
@@ -313,7 +313,7 @@ def _takes_and(reader: _Reader) -> bool:
 
 def _takes_fraction(reader: _Reader) -> bool:
     """Take "point two five" as .25."""
-    digits = []
+    digits: list[str] = []
     while (token := reader.peek(1 + len(digits))) is not None:
         if token.kind != "small" or (token.value > 9 and digits):
             break

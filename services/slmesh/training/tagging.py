@@ -72,7 +72,7 @@ class FieldTrainer:
 
     def _expected(self, scores: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected tags (B, T, K) and summed tag pairs (K, K) under the model."""
-        batch, longest, count = scores.shape
+        _, longest, count = scores.shape
         kernel = np.where(self.allowed, np.exp(self.transitions), 0)
         opening = np.where(_OPENING_MASK, np.exp(self.opening), 0)
         emission = np.exp(scores - scores.max(axis=2, keepdims=True))
@@ -110,19 +110,27 @@ class FieldTrainer:
         squares += gradient**2
         values -= self.rate * gradient / np.sqrt(squares)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return the weights as the bundle stores them, in 8 bits with one scale per tag."""
+    def tensors(self, outside_penalty: float) -> dict[str, np.ndarray]:
+        """Return the weights as the bundle stores them, in 8 bits with one scale per tag.
+
+        Args:
+            outside_penalty: taken from the score of the tag O at every token: more names are found,
+                and more of them wrongly.
+        """
+        penalty = np.zeros(len(TAGS), dtype=np.float32)
+        penalty[0] = outside_penalty
         scales = np.maximum(np.abs(self.weights).max(axis=0), 1e-6) / 127
         return {
             "weights": np.round(self.weights / scales).astype(np.int8),
             "scales": scales.astype(np.float32),
-            "transitions": np.where(self.allowed, self.transitions, _FORBIDDEN),
-            "opening": np.where(_OPENING_MASK, self.opening, _FORBIDDEN),
+            "transitions": np.where(self.allowed, self.transitions - penalty, _FORBIDDEN),
+            "opening": np.where(_OPENING_MASK, self.opening - penalty, _FORBIDDEN),
         }
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
-    return values / np.maximum(values.sum(axis=-1, keepdims=True), np.float32(1e-30))
+    shares: np.ndarray = values / np.maximum(values.sum(axis=-1, keepdims=True), np.float32(1e-30))
+    return shares
 
 
 def sentence_tags(marked: MarkedText) -> list[tuple[list[Token], list[int]]]:
@@ -167,8 +175,9 @@ def trained(
         for batch in batches:
             trainer.step(*_padded([sentences[at] for at in batch]))
         took = time.monotonic() - started
-        print(f"epoch {epoch + 1} of {numbers['epochs']}: {took:.0f} s", file=sys.stderr)
-    return trainer.tensors() | {"common": np.array(sorted(known), dtype=np.int64)}
+        sys.stderr.write(f"epoch {epoch + 1} of {numbers['epochs']}: {took:.0f} s\n")
+    tensors = trainer.tensors(numbers["outside_penalty"])
+    return tensors | {"common": np.array(sorted(known), dtype=np.int64)}
 
 
 def _padded(
@@ -218,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = yaml.safe_load(recipe_path.read_text(encoding="utf-8"))
     names = yaml.safe_load((chosen.model_dir / "names.yaml").read_text(encoding="utf-8"))
     training, validation = texts_for(chosen.data_dir, recipe, names)
-    print(f"{len(training)} training texts, {len(validation)} validation", file=sys.stderr)
+    sys.stderr.write(f"{len(training)} training texts, {len(validation)} validation\n")
     common = common_words(chosen.data_dir, recipe["numbers"]["common_from"])
     tensors = trained(training, common, recipe)
     calibration = calibrated(tensors, validation)
@@ -246,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "golden.jsonl": (chosen.model_dir / "golden.jsonl").read_text(encoding="utf-8"),
     }
     bundle = write_bundle(chosen.model_dir / recipe["version"], content, tensors, texts)
-    print(f"{bundle.folder} {bundle.digest}")
+    sys.stdout.write(f"{bundle.folder} {bundle.digest}\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
+
+from babel import Locale
 
 from slmesh.slm.entities.features import tokens, word_code
 
@@ -110,6 +113,18 @@ def snips(folder: Path) -> Iterator[tuple[int, MarkedText]]:
         yield bucket(row["text"]), MarkedText(row["text"], spans, "snips")
 
 
+def hwu64(folder: Path) -> Iterator[tuple[int, MarkedText]]:
+    """Yield HWU64's train texts: person, place_name and business_name, all in lower case."""
+    kinds = {"person": "person", "place_name": "place", "business_name": "organisation"}
+    for row in read_rows(folder / "hwu64/train.jsonl.gz"):
+        spans = tuple(
+            (kinds[span["slot"]], span["start"], span["end"])
+            for span in row["spans"]
+            if span["slot"] in kinds
+        )
+        yield bucket(row["text"]), MarkedText(row["text"], spans, "hwu64")
+
+
 def restaurant8k(folder: Path) -> Iterator[tuple[int, MarkedText]]:
     """Yield RESTAURANTS-8K's train texts in which somebody is named, first and last name joined.
 
@@ -137,6 +152,7 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[int, MarkedText]]]] = {
     "nlupp": nlupp,
     "wnut17": wnut17,
     "snips": snips,
+    "hwu64": hwu64,
     "restaurant8k": restaurant8k,
 }
 
@@ -162,11 +178,15 @@ def filled(
     """
     for template in templates:
         for _ in range(copies):
-            text, spans, position = "", [], 0
+            text, position = "", 0
+            spans: list[tuple[str, int, int]] = []
             for slot in _SLOT.finditer(template):
                 text += template[position : slot.start()]
                 label, value = _value(slot.group(1), names, draw)
-                if label:
+                if label and spans and spans[-1][0] == label and text[spans[-1][2] :] == " ":
+                    # "{first_name} {last_name}" is one name.
+                    spans[-1] = (label, spans[-1][1], len(text) + len(value))
+                elif label:
                     spans.append((label, len(text), len(text) + len(value)))
                 text += value
                 position = slot.end()
@@ -211,6 +231,19 @@ def _value(
     return None, str(draw.randrange(10, 9999))
 
 
+def cldr_places() -> list[str]:
+    """Return the English names of countries and of the cities that time zones are named after."""
+    countries = [
+        name
+        for code, name in Locale("en").territories.items()
+        if len(code) == 2 and "(" not in name
+    ]
+    cities = [
+        zone.rsplit("/", 1)[1].replace("_", " ") for zone in available_timezones() if "/" in zone
+    ]
+    return sorted({*countries, *(city for city in cities if city.replace(" ", "").isalpha())})
+
+
 def common_words(folder: Path, times: int) -> list[int]:
     """Return the codes of the words that customers' everyday sentences hold at least `times` times.
 
@@ -248,6 +281,7 @@ def texts_for(
     draw = random.Random(recipe["seed"])
     lists = {kind: names[kind] for kind in ("first_names", "last_names", "places", "organisations")}
     known, unseen = split_names(lists)
+    known["places"] += [name for name in cldr_places() if name not in unseen["places"]]
     path = folder / "presidio_pii/templates.txt"
     presidio = path.read_text(encoding="utf-8", errors="replace").replace("\\n", "\n").splitlines()
     for templates, source in ((presidio, "presidio_templates"), (names["sentences"], "written")):

@@ -203,7 +203,9 @@ def _reading(match: Match) -> str:
         return f"{value.minor_units / 10**decimals:.6g}"
     if isinstance(value, int | float):
         return f"{value:.6g}"
-    return "not resolved" if value is None else value.lower() if match.kind != "date_range" else value
+    return (
+        "not resolved" if value is None else value.lower() if match.kind != "date_range" else value
+    )
 
 
 def _shares(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, float]]:

@@ -14,6 +14,7 @@ from zlib import crc32
 _TOKEN = re.compile(
     r"[^\W_](?:[\w\u0300-\u036f\u200d]|['\u2019.&-](?=[^\W_]))*|[^\w\s]|_", re.UNICODE
 )
+_TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof", "st"})
 _STOP = frozenset(".!?\u2026\n")
 _SHAPES = str.maketrans(
     {chr(code): "x" for code in range(ord("a"), ord("z") + 1)}
@@ -51,12 +52,20 @@ def sequences(text: str) -> list[list[Token]]:
             found.append(current)
             current = []
         current.append(token)
-        if token.text in _STOP:
+        if token.text in _STOP and not _is_abbreviated(current):
             found.append(current)
             current = []
     if current:
         found.append(current)
     return found
+
+
+def _is_abbreviated(current: Sequence[Token]) -> bool:
+    """Tell the full stop of "J. Smith" and "Dr. Smith" from the end of a sentence."""
+    if len(current) < 2 or current[-1].text != "." or current[-2].end != current[-1].start:
+        return False
+    word = current[-2].text
+    return (len(word) == 1 and word.isalpha()) or word.lower() in _TITLES
 
 
 def shape(word: str) -> str:

@@ -33,8 +33,6 @@ _JOINED_KINDS = frozenset({"date_time", "date_range"})
 _WEAK_KINDS = frozenset({"number", "ordinal", "people"})
 """Kinds that a name takes precedence over: the "4" of "Channel 4"."""
 
-_KEYWORD_KINDS = frozenset({"ssn", "sort_code"})
-
 
 @dataclass(frozen=True)
 class FieldSet:
@@ -199,7 +197,7 @@ def fields_of(
                     name=name,
                     span=Span(start=span.start, end=span.end),
                     text=written,
-                    value=Value(**{span.label: written}),
+                    value=_name_value(span.label, written),
                     probability=span.probability,
                     source=FIELD_SOURCE_MODEL,
                 )
@@ -213,15 +211,28 @@ def value_of(match: Match) -> Value:
     A kind that the contract has no type for is a keyword.
     """
     kind, value = match.kind, match.value
+    written = Value()
     if isinstance(value, Amount):
-        return Value(money=Money(currency_code=value.currency, minor_units=value.minor_units))
-    if kind == "duration" and isinstance(value, int | float):
+        written.money.CopyFrom(Money(currency_code=value.currency, minor_units=value.minor_units))
+    elif kind == "duration" and isinstance(value, int | float):
         whole = int(value)
-        return Value(duration=Duration(seconds=whole, nanos=round((value - whole) * 1e9)))
-    if kind == "date_range":
-        return Value(interval=str(value))
-    if kind == "people" and isinstance(value, int | float):
-        return Value(number=float(value))
-    if kind in _KEYWORD_KINDS:
-        return Value(keyword=str(value))
-    return Value(**{kind: value})
+        nanos = round((value - whole) * 1e9)
+        written.duration.CopyFrom(Duration(seconds=whole, nanos=nanos))
+    else:
+        setattr(written, _VALUE_FIELDS.get(kind, kind), value)
+    return written
+
+
+_VALUE_FIELDS = {
+    "date_range": "interval",
+    "people": "number",
+    "ssn": "keyword",
+    "sort_code": "keyword",
+}
+"""The field of `Value` that holds a kind, where it has another name than the kind."""
+
+
+def _name_value(label: str, text: str) -> Value:
+    value = Value()
+    setattr(value, label, text)
+    return value

@@ -80,9 +80,7 @@ class LinearTagger:
     def tag(self, texts: Sequence[str]) -> list[list[TaggedSpan]]:
         """Return the spans of each text in order of their start, without overlaps."""
         sentences = [
-            (number, sentence)
-            for number, text in enumerate(texts)
-            for sentence in sequences(text)
+            (number, sentence) for number, text in enumerate(texts) for sentence in sequences(text)
         ]
         spans: list[list[TaggedSpan]] = [[] for _ in texts]
         # Sentences of like length are decoded together, so that padding stays small.
@@ -109,6 +107,9 @@ class LinearTagger:
                 marginals = marginal(scores, lengths, self._transitions, self._opening)
             spans = []
             for label, first, last in bounds:
+                # "Dr. Smith": the full stop that a title leaves behind begins no name.
+                while first < last - 1 and not sentence[first].text[0].isalnum():
+                    first += 1
                 chosen = best[row, first:last]
                 assert marginals is not None
                 certain = float(marginals[row, np.arange(first, last), chosen].min())
@@ -122,7 +123,9 @@ class LinearTagger:
     def _scores(self, group: Sequence[Sequence[Token]]) -> tuple[np.ndarray, np.ndarray]:
         """Return the score of each tag for each token (B, T, K), and the lengths (B,)."""
         lengths = np.array([len(sentence) for sentence in group])
-        rows = [row for sentence in group for row in hashed_features(sentence, self._bits, self._common)]
+        rows = [
+            row for sentence in group for row in hashed_features(sentence, self._bits, self._common)
+        ]
         hashed = np.array(rows, dtype=np.int64)  # (tokens, features)
         summed = self._weights[hashed].sum(axis=1, dtype=np.int32) * self._scales
         scores = np.zeros((len(group), int(lengths.max()), len(self._tags)), dtype=np.float32)
@@ -208,4 +211,5 @@ def marginal(
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
-    return values / np.maximum(values.sum(axis=-1, keepdims=True), np.float32(1e-30))
+    shares: np.ndarray = values / np.maximum(values.sum(axis=-1, keepdims=True), np.float32(1e-30))
+    return shares
