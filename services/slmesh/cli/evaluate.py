@@ -2,10 +2,105 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar, stderr
+from slmesh.evaluation.cases import Cases
+from slmesh.evaluation.subject import Subject
+from slmesh.mesh.client import Mesh
+from slmesh.mesh.errors import InvalidArgument
+from slmesh.mesh.settings import Settings, load_settings
+
 __all__ = ["add_to"]
+
+_DIGITS = 6
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command("eval")(_eval)
+
+
+def _eval(
+    service: Annotated[str, typer.Argument(help="The service, as `slmesh status` lists it.")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="JSON Lines, gzip or not; may be given often.")
+    ],
+    format_name: Annotated[
+        str, typer.Option("--format", help="The files' format; told by their columns when empty.")
+    ] = "",
+    split: Annotated[
+        str,
+        typer.Option(help="all, train, validation or test, of a set that is not split already."),
+    ] = "all",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The most cases, evenly spread over all.")
+    ] = None,
+    tier: Annotated[
+        str, typer.Option(help="Hold the service to one tier: linear, encoder or cascade.")
+    ] = "",
+    address: Annotated[
+        str, typer.Option("--address", help="host:port of a running mesh to ask instead.")
+    ] = "",
+    local: Annotated[
+        bool, typer.Option("--local", help="Load the service into this process (the default).")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a service on labelled data: the shipped bundle through the code that serves it."""
+    from slmesh.evaluation import read_cases, subject_of, with_tier
+    from slmesh.mesh.catalog import find_manifest
+
+    if address and (local or tier):
+        raise InvalidArgument("--address goes with neither --local nor --tier", reason="USAGE")
+    settings = load_settings()
+    manifest = find_manifest(service, settings)
+    if tier:
+        manifest = with_tier(manifest, tier)
+    subject = subject_of(manifest, settings, local=not address)
+    cases = read_cases(data, subject, format_name=format_name, split=split, limit=limit)
+    for note in cases.notes:
+        stderr.print(f"[dim]{note}[/]", highlight=False)
+    figures = _rounded(asyncio.run(_measure(subject, cases, settings, address)))
+    if as_json:
+        print_json(figures)
+    else:
+        print_table(f"{service} on {', '.join(map(str, data))}", ("figure", ">"), _lines(figures))
+
+
+async def _measure(
+    subject: Subject, cases: Cases, settings: Settings, address: str
+) -> dict[str, Any]:
+    from slmesh.evaluation import evaluate, local_mesh
+
+    with progress_bar(f"evaluate {subject.name}", len(cases.cases)) as advance:
+        if address:
+            async with Mesh.connect(address, settings=settings) as mesh:
+                return await evaluate(mesh, subject, cases, advance)
+        with local_mesh(subject, cases, settings) as mesh:
+            async with mesh:
+                return await evaluate(mesh, subject, cases, advance)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, _DIGITS)
+    return (
+        {key: _rounded(item) for key, item in value.items()} if isinstance(value, dict) else value
+    )
+
+
+def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures as rows of a table, those of a group indented under its name."""
+    rows = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            rows.append((name, ""))
+            rows += [(f"  {inner}", shown) for inner, shown in _lines(value)]
+        else:
+            rows.append((name, f"{value:.4f}" if isinstance(value, float) else str(value)))
+    return rows

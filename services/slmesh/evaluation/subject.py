@@ -1,0 +1,85 @@
+"""What an evaluation has to know of the service it evaluates, to ask it what it can answer.
+
+All of it comes from the service's manifest and bundle; nothing is loaded or called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmesh.mesh.catalog import required_bundle
+from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.settings import Settings
+
+__all__ = ["Subject", "subject_of"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A service as an evaluation sees it.
+
+    Attributes:
+        manifest: Its manifest.
+        labels: The labels of its bundle; empty when it has none, so that any label may be right.
+        field_sets: Names of the fields by declared field set; empty when it declares none.
+        tokenizer: The file of its backbone's tokenizer, or None when it is not compiled here.
+        most_candidates: The most passages of one request to a ranker.
+        indexes: Whether a collection may be added to its manifest.
+    """
+
+    manifest: Manifest
+    labels: frozenset[str] = frozenset()
+    field_sets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tokenizer: Path | None = None
+    most_candidates: int = 512
+    indexes: bool = False
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.manifest.name
+
+    @property
+    def contract(self) -> str:
+        """The contract it speaks."""
+        return self.manifest.contract
+
+
+def subject_of(manifest: Manifest, settings: Settings, *, local: bool) -> Subject:
+    """Return what is known of a service.
+
+    Args:
+        manifest: Its manifest.
+        settings: Where its bundle and the compiled backbones are, and the limits.
+        local: Whether it will run in this process, where a collection can be added to it.
+
+    Raises:
+        MeshError: Its bundle is missing or damaged.
+    """
+    bundle = required_bundle(manifest, settings)
+    backbone = (bundle.backbone or {}) if bundle is not None else {}
+    return Subject(
+        manifest,
+        frozenset(bundle.labels) if bundle is not None else frozenset(),
+        _field_sets(manifest.options),
+        _tokenizer(settings.cache_dir, backbone.get("digest", "")),
+        settings.max_batch_items,
+        local and isinstance(manifest.options.get("collections"), Mapping),
+    )
+
+
+def _field_sets(options: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    declared = options.get("field_sets")
+    if not isinstance(declared, Mapping):
+        return {}
+    return {str(name): frozenset(map(str, fields)) for name, fields in declared.items()}
+
+
+def _tokenizer(cache_dir: Path, digest: str) -> Path | None:
+    from slmesh.tiers.encoder import TOKENIZER_FILE, encoder_folder
+
+    path = encoder_folder(cache_dir, digest) / TOKENIZER_FILE
+    return path if digest and path.is_file() else None
