@@ -76,7 +76,7 @@ def load_transformers_model(model: str, cache_dir: Path, threads: int) -> LocalM
     """
     torch.set_num_threads(threads)
     # a service's log is no terminal
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     place, name, version, digest = model, model, "", ""
     if model == EMBEDDED_MODEL:
         converted = convert(model, cache_dir)
