@@ -17,9 +17,7 @@ from slmesh.mesh.settings import load_settings
 
 SETTINGS = load_settings({})
 SERVICES = {
-    name: manifest
-    for name, manifest in discover(SETTINGS).items()
-    if manifest.contract != "reason"
+    name: manifest for name, manifest in discover(SETTINGS).items() if manifest.contract != "reason"
 }
 
 TEXTS = [

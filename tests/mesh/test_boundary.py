@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from google.rpc import code_pb2, error_details_pb2
+from tests.services import settings_for, write_service
 
 from slmesh.api.classify.v1 import classify_pb2 as pb
 from slmesh.mesh.boundary import Instruments
@@ -26,7 +27,6 @@ from slmesh.mesh.errors import (
 )
 from slmesh.mesh.host import ServiceHost
 from slmesh.mesh.metrics import Metrics
-from tests.services import settings_for, write_service
 
 CLASSIFY = rpcs()["Classify"]
 BATCH = rpcs()["BatchClassify"]
@@ -139,7 +139,9 @@ async def test_an_item_that_expires_in_the_queue_is_never_computed(host):
         await host.boundary.unary(CLASSIFY, payload("late"), [("slmesh-timeout-ms", "30")])
     await slow
     await host.boundary.unary(CLASSIFY, payload("next"), [])
-    assert sum(host._service.sizes) == 3  # the warm-up, the slow one and the next: never the late one
+    assert (
+        sum(host._service.sizes) == 3
+    )  # the warm-up, the slow one and the next: never the late one
 
 
 async def test_a_cancelled_call_is_never_computed(host):

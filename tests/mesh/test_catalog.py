@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from tests.services import settings_for, write_service
 
 from slmesh.mesh.catalog import discover, find_manifest, open_service
 from slmesh.mesh.errors import FailedPrecondition, NotFound
-from tests.services import settings_for, write_service
 
 
 def test_the_packages_own_services_are_found_without_a_list(tmp_path):

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from tests.services import settings_for, write_service
 
 import slmesh
 from slmesh.api.classify.v1 import classify_pb2 as pb
 from slmesh.mesh.errors import NotFound, Unavailable
-from tests.services import settings_for, write_service
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_error_survives_the_wire(kind):
-    sent = kind("what happened", metadata={"someKey": "v"}, field="requests[0].text", retry_delay_s=1.5)
+    sent = kind(
+        "what happened", metadata={"someKey": "v"}, field="requests[0].text", retry_delay_s=1.5
+    )
     got = MeshError.from_status(sent.to_status())
     assert type(got) is kind
     assert vars(got) == vars(sent)
@@ -44,6 +46,8 @@ def test_a_bare_code_gets_one_error_info_and_loses_its_text(code):
 
 
 def test_a_status_without_details_keeps_code_and_message():
-    error = MeshError.from_status(errors.NotFound("gone").to_status().__class__(code=5, message="m"))
+    error = MeshError.from_status(
+        errors.NotFound("gone").to_status().__class__(code=5, message="m")
+    )
     assert isinstance(error, errors.NotFound)
     assert error.message == "m"

@@ -23,7 +23,9 @@ def test_three_keys_are_enough(tmp_path):
 
 
 WRONG = [
-    pytest.param(GOOD + "replica: 2\n", "unknown key 'replica'; did you mean 'replicas'", id="typo"),
+    pytest.param(
+        GOOD + "replica: 2\n", "unknown key 'replica'; did you mean 'replicas'", id="typo"
+    ),
     pytest.param("contract: classify\nclass: X\n", "the key 'name' is missing", id="no-name"),
     pytest.param("name: a\ncontract: classify\n", "the key 'class' is missing", id="no-class"),
     pytest.param(
