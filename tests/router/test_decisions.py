@@ -22,8 +22,8 @@ async def test_a_decision_is_found_by_both_ids_and_by_its_tenant_only():
     decisions = MemoryDecisions(lambda: 0.0)
     one = recorded(1)
     await decisions.record(one)
-    assert await decisions.by_id("t", "d1") is one
-    assert await decisions.by_request("t", "r1") is one
+    assert await decisions.by_id("t", "d1") == one
+    assert await decisions.by_request("t", "r1") == one
     assert await decisions.by_id("other", "d1") is None
     assert await decisions.by_request("other", "r1") is None
 

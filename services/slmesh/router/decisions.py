@@ -44,12 +44,21 @@ class Decisions(Protocol):
         """Return the decision of a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    recorded_s: float
+    request_id: str
+    request_digest: str
+    explanation: bytes
+
+
 class MemoryDecisions:
     """Keeps decisions in memory.
 
     Args:
         clock: Monotonic seconds.
-        limit: How many are kept; a decision takes some 3 to 10 KiB.
+        limit: How many are kept. They are kept serialised, which takes 2 to 6 KiB each instead
+            of 13 and more.
         keep_s: How long each is kept, in seconds.
     """
 
@@ -59,13 +68,18 @@ class MemoryDecisions:
         self._clock = clock
         self._limit = limit
         self._keep_s = keep_s
-        self._kept: OrderedDict[tuple[str, str], tuple[float, Recorded]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._requests: dict[tuple[str, str], str] = {}
 
     async def record(self, recorded: Recorded) -> None:
         """See :class:`Decisions`."""
         decision = recorded.explanation.decision
-        self._kept[recorded.tenant, decision.decision_id] = self._clock(), recorded
+        self._kept[recorded.tenant, decision.decision_id] = _Kept(
+            self._clock(),
+            decision.request_id,
+            recorded.request_digest,
+            recorded.explanation.SerializeToString(),
+        )
         self._requests[recorded.tenant, decision.request_id] = decision.decision_id
         self._forget()
 
@@ -73,7 +87,10 @@ class MemoryDecisions:
         """See :class:`Decisions`."""
         self._forget()
         kept = self._kept.get((tenant, decision_id))
-        return kept[1] if kept is not None else None
+        if kept is None:
+            return None
+        explanation = route_pb2.ExplainResponse.FromString(kept.explanation)
+        return Recorded(tenant, kept.request_digest, explanation)
 
     async def by_request(self, tenant: str, request_id: str) -> Recorded | None:
         """See :class:`Decisions`."""
@@ -84,10 +101,9 @@ class MemoryDecisions:
     def _forget(self) -> None:
         oldest_s = self._clock() - self._keep_s
         while self._kept:
-            (tenant, decision_id), (recorded_s, recorded) = next(iter(self._kept.items()))
-            if len(self._kept) <= self._limit and recorded_s > oldest_s:
+            (tenant, decision_id), kept = next(iter(self._kept.items()))
+            if len(self._kept) <= self._limit and kept.recorded_s > oldest_s:
                 break
             del self._kept[tenant, decision_id]
-            request_id = recorded.explanation.decision.request_id
-            if self._requests.get((tenant, request_id)) == decision_id:
-                del self._requests[tenant, request_id]
+            if self._requests.get((tenant, kept.request_id)) == decision_id:
+                del self._requests[tenant, kept.request_id]

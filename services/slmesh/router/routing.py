@@ -114,9 +114,7 @@ class Routing:
                 reason="DECISION_NOT_FOUND",
                 metadata={"decisionId": shown},
             )
-        copied = route_pb2.ExplainResponse()
-        copied.CopyFrom(recorded.explanation)
-        return copied
+        return recorded.explanation
 
     async def _run_once(
         self,
