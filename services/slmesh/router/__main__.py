@@ -73,19 +73,24 @@ def _told(settings: Settings, port: int, metrics_port: int) -> str:
         {
             "event": "serving",
             "port": port,
-            "address": f"{settings.host}:{port}",
+            "address": f"{_reachable(settings.host)}:{port}",
             "metrics_port": metrics_port,
-            "metrics_address": f"{settings.metrics_host}:{metrics_port}",
+            "metrics_address": f"{_reachable(settings.metrics_host)}:{metrics_port}",
         }
     )
 
 
+def _reachable(host: str) -> str:
+    """Return a listening address as this machine calls it: no wildcard, IPv6 in brackets."""
+    host = _ANY.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
 def _discovery(settings: Settings) -> Discovery:
     if settings.discovery == "static":
-        host = _ANY.get(settings.host, settings.host)
-        local = f"[{host}]" if ":" in host else host
+        local = f"{_reachable(settings.host)}:{settings.ingress_port}"
         return StaticDiscovery(
-            default_address=settings.ingress_address or f"{local}:{settings.ingress_port}",
+            default_address=settings.ingress_address or local,
             zone=settings.zone,
             region=settings.region,
         )
