@@ -10,7 +10,7 @@ import pytest
 
 from slmesh.api.route.v1 import route_pb2 as pb
 from slmesh.mesh.context import RequestContext
-from slmesh.mesh.errors import InvalidArgument, NotFound, ResourceExhausted
+from slmesh.mesh.errors import DeadlineExceeded, InvalidArgument, NotFound, ResourceExhausted
 from slmesh.mesh.wire import mesh_error
 
 ID = "0D5C6F1E-8d0a-4f3e-9a50-2f1d3c1b7a11"
@@ -174,3 +174,30 @@ async def test_decisions_are_counted(mesh):
     all_llm = value("slmesh_cost_usd_micros_total", {"flow": "desk", "kind": "all_llm"})
     assert spent == 36
     assert all_llm > spent
+
+
+async def test_a_text_of_ten_megabytes_is_refused_with_the_limit(mesh):
+    with pytest.raises(InvalidArgument) as caught:
+        await mesh.route("x" * 10_000_000)
+    assert caught.value.reason == "TEXT_TOO_LONG"
+    assert caught.value.metadata["limit"] == "100000"
+
+
+async def test_a_message_far_over_the_limit_is_refused_by_grpc_with_a_bare_code(start_mesh):
+    mesh = await start_mesh(max_message_bytes=4096)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.router.port}") as channel:
+        call = channel.unary_unary("/slmesh.api.route.v1.RouteService/Route")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"x" * 10_000)
+    assert isinstance(mesh_error(caught.value, ""), ResourceExhausted)
+
+
+async def test_a_deadline_that_has_passed_is_told_before_any_work(mesh):
+    metadata = [("slmesh-timeout-ms", "0")]
+    request = pb.RouteRequest(flow="desk", text="arrive").SerializeToString()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.router.port}") as channel:
+        call = channel.unary_unary("/slmesh.api.route.v1.RouteService/Route")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(request, metadata=metadata)
+    assert isinstance(mesh_error(caught.value, ""), DeadlineExceeded)
+    assert not mesh.ingress.seen
