@@ -58,14 +58,19 @@ def _encoder(settings: Settings, report: Callable[[str, float], None]) -> str:
 
 
 def _reasoner(settings: Settings, report: Callable[[str, float], None]) -> str:
-    if settings.reasoner_engine == "openai" or settings.reasoner_model:
-        engine = settings.reasoner_engine or "the manifest's engine"
-        return f"reasoner: {engine}, nothing to convert"
+    manifest = next(m for m in discover(settings).values() if m.contract == "reason")
+    from slmesh.reasoner.options import ReasonerOptions
+
+    engine = ReasonerOptions.from_mapping(manifest.options).engine
+    if engine != "onnx":
+        return f"reasoner: engine {engine}, nothing to compile"
+    from slmesh.reasoner.engines.onnx import compile_model
     from slmesh.weights.gguf import convert
     from slmesh.weights.sources import SMOLLM2
 
     converted = convert(SMOLLM2, settings.cache_dir, report)
-    return f"{SMOLLM2}: {_state(converted.reused, 'converted to safetensors')}"
+    compile_model(converted, report)
+    return f"{SMOLLM2}: {_state(converted.reused, 'converted and compiled to 8-bit ONNX')}"
 
 
 def _state(reused: bool, made: str) -> str:

@@ -54,7 +54,8 @@ class Settings:
         consul_token: ACL token for Consul.
         zone: The zone this process runs in; the nearest instance is preferred.
         region: The region this process runs in.
-        reasoner_engine: ``transformers`` or ``openai``; the manifest's when empty.
+        reasoner_engine: ``onnx`` (the embedded model), ``transformers`` or ``openai``. When empty,
+            a base URL means ``openai``, a model ``transformers``, and neither ``onnx``.
         reasoner_model: Model name or folder; the manifest's when empty.
         reasoner_base_url: Base URL of an OpenAI-compatible server.
         reasoner_api_key: API key of that server.
