@@ -20,7 +20,7 @@ from slmesh.mesh.catalog import discover
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings, load_settings
 from slmesh.platform.cluster_options import ClusterOptions
-from slmesh.platform.processes import command_of, session_members
+from slmesh.platform.processes import command_of, lives, session_members
 from slmesh.platform.service_health import HealthChecks
 
 __all__ = ["main"]
@@ -128,9 +128,10 @@ def _report(
     """Report every service whose state changed, until told to stop or Ray ends."""
     known: dict[str, dict[str, Any]] = {}
     checks = HealthChecks(f"{settings.host}:{settings.ingress_port}")
+    needed = _ray_processes()
     try:
         while not stop.is_set():
-            if not _ray_lives():
+            if not all(lives(pid) for pid in needed):
                 return RAY_ENDED
             healthy = checks.run([manifest.name for manifest in manifests])
             for name, state in _service_states(manifests, healthy, known).items():
@@ -178,9 +179,14 @@ def _service_states(
     return states
 
 
-def _ray_lives() -> bool:
-    commands = [command_of(pid) for pid in session_members(os.getsid(0))]
-    return all(any(name in line for line in commands) for name in ("/gcs_server", "/raylet"))
+def _ray_processes() -> list[int]:
+    """Return the two processes that Ray cannot be without."""
+    names = ("/gcs_server", "/raylet")
+    return [
+        pid
+        for pid in session_members(os.getsid(0))
+        if command_of(pid).split(" ")[0].endswith(names)
+    ]
 
 
 def _end() -> None:
@@ -188,7 +194,7 @@ def _end() -> None:
     import ray
     from ray import serve
 
-    if ray.is_initialized() and _ray_lives():
+    if ray.is_initialized() and len(_ray_processes()) == 2:
         serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
 

@@ -55,6 +55,7 @@ def cluster_environment(
         "RAY_enable_metrics_collection": "0",  # needs Ray's agent; replicas have their own metrics
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
         "RAY_DEDUP_LOGS": "0",
+        "RAY_worker_niceness": "0",  # Ray's 15 is for batch work; these processes answer people
         "OMP_NUM_THREADS": "1",  # Ray would set the cores of the actor, 0
         # a machine busy with model loads needs more than the 5 s of the default
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
