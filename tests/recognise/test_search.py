@@ -40,6 +40,27 @@ def test_offsets_are_code_points_of_the_text_and_matches_do_not_overlap(text):
         end = match.end
 
 
+_WORDS = (
+    "one ten twenty hundred thousand million dozen half a and point minus third 31st 29 0 1.5 1,000"
+    " 5k £ $ GBP pounds p % per cent february may sun tues the of next last this in ago from now"
+    " before after to until - / . , : am p.m. noon o'clock past quarter night morning tonight today"
+    " tomorrow day weeks month years fortnight hour h christmas year 2024 12/12/2020 29/02/2023"
+    " 2023-02-29 99/99/9999 24:00 at @ + 00 ( ) account number order # 12-34-56 12345678 ssn people"
+    " table for x ish since between few '"
+).split(" ")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(_WORDS), max_size=9).map(" ".join))
+def test_every_mixture_of_known_words_is_read_without_an_error(text):
+    for match in recognise(text, KINDS, CONTEXT):
+        assert text[match.start : match.end] == match.text
+
+
+def test_an_open_bracket_before_a_number_that_is_no_phone_is_read():
+    assert [m.kind for m in recognise("( 99/99/9999", KINDS, CONTEXT)] == []
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_in_any_locale_is_read_without_an_error(text):

@@ -149,7 +149,8 @@ def phones(reading: Reading) -> Iterator[Match]:
         start, end = found.span()
         raw = text[start:end]
         if raw.startswith("(") and ")" not in raw:
-            start, raw = start + 1, raw[1:]
+            raw = raw.lstrip("( ")
+            start = end - len(raw)
         if _DATE_LIKE.match(raw) or _DECIMAL.fullmatch(raw):
             continue
         announced = _spoken_of(text, start, raw)
@@ -176,7 +177,7 @@ def _e164(raw: str, region: str, *, announced: bool) -> str:
         american = _parsed(raw, "US")
         if american is not None and phonenumbers.is_valid_number(american):
             return _formatted(american)
-    prefixed = written[0] == "+" or (raw.lstrip("(")[0] == "0" and not raw.isdigit())
+    prefixed = written[:1] == "+" or (raw.lstrip("( ")[:1] == "0" and not raw.isdigit())
     if number is not None and (prefixed or announced) and phonenumbers.is_possible_number(number):
         return _formatted(number)
     return ""

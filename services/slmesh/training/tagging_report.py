@@ -107,7 +107,7 @@ def _nlupp_equal(slot: str, expected: Any, match: Match) -> bool:
     if match.value is None:
         return False
     if slot == "number":
-        return match.value == expected
+        return bool(match.value == expected)
     if slot == "amount_of_money":
         minor = round(float(expected["amount"]) * 100)
         return match.value == Money(str(expected["currency"]), minor)
