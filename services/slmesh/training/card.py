@@ -48,8 +48,8 @@ def write_card(
     lines += ["## Figures on validation rows", ""]
     lines += [
         "Thresholds, temperatures and shares were chosen on these rows, so the figures flatter the"
-        " model a little. Test rows were not read. Times are of one core of the machine that"
-        " trained it.",
+        " model a little. Test rows were not read. Times are processor time of one"
+        " thread, from text to response, without any transport.",
         "",
     ]
     for title, figures in tables.items():

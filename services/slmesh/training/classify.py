@@ -7,6 +7,7 @@ bundle; the fitting is elsewhere.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def _figures(
     figures = {}
     for choice in TIER_CHOICES:
         serving = Classifying(bundle, encoder, bundle.name, choice)
-        figures[choice] = evaluate_classifier(serving.answer, rows)
+        figures[choice] = evaluate_classifier(serving.answer, rows, time.process_time)
     return figures
 
 

@@ -1,7 +1,7 @@
 """Measures a service on labelled rows, by its own answers.
 
 It calls whatever answers the contract: the class in this process or a mesh over the wire. Figures
-are fractions, not percent; times are wall-clock of the call. It trains nothing.
+are fractions, not percent; times are of the call, by the clock given. It trains nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ __all__ = [
 
 OUT_OF_SCOPE = "oos"
 """The label of a row that has none of the service's labels."""
+
+Clock = Callable[[], float]
 
 _BATCH = 32
 _SINGLES = 200
@@ -60,26 +62,36 @@ class Timed:
     texts_per_s: float
 
 
-def timed(answer: Callable[[Sequence[Any]], Sequence[Any]], requests: Sequence[Any]) -> Timed:
+def timed(
+    answer: Callable[[Sequence[Any]], Sequence[Any]],
+    requests: Sequence[Any],
+    clock: Clock = time.perf_counter,
+) -> Timed:
     """Ask for all requests in batches, and for some of them one at a time.
+
+    Args:
+        answer: Answers a batch of requests, in order.
+        requests: At least one.
+        clock: Gives seconds. Wall-clock measures a service over the wire; the processor time of
+            this process measures a model on a machine that does other work.
 
     Raises:
         MeshError: The first error among the answers.
     """
-    started = time.perf_counter()
+    started = clock()
     answers: list[Any] = []
     for start in range(0, len(requests), _BATCH):
         answers.extend(answer(requests[start : start + _BATCH]))
-    seconds = time.perf_counter() - started
+    seconds = clock() - started
     for item in answers:
         if isinstance(item, MeshError):
             raise item
     step = max(1, len(requests) // _SINGLES)
     times_ms = []
     for request in requests[::step]:
-        single = time.perf_counter()
+        single = clock()
         answer([request])
-        times_ms.append((time.perf_counter() - single) * 1e3)
+        times_ms.append((clock() - single) * 1e3)
     p50, p99 = np.percentile(times_ms, [50, 99])
     return Timed(answers, float(p50), float(p99), len(requests) / seconds)
 
@@ -87,12 +99,14 @@ def timed(answer: Callable[[Sequence[Any]], Sequence[Any]], requests: Sequence[A
 def evaluate_classifier(
     answer: Callable[[Sequence[ClassifyRequest]], Sequence[ClassifyResponse | MeshError]],
     rows: Sequence[Row],
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
     """Return the figures of a classifier.
 
     Args:
         answer: Answers a batch of requests, in order.
         rows: At least one; rows labelled :data:`OUT_OF_SCOPE` are out of scope.
+        clock: See :func:`timed`.
 
     Returns:
         ``n``; ``in_scope_accuracy`` (an abstention is wrong) and ``in_scope_accuracy_forced`` (the
@@ -101,7 +115,7 @@ def evaluate_classifier(
         rejection; ``macro_f1`` (forced); ``abstained``; ``tiers`` (share of answers by tier);
         ``p50_ms``, ``p99_ms``, ``texts_per_s``. Figures without rows are left out.
     """
-    measured = timed(answer, [ClassifyRequest(text=row.text, top_k=1) for row in rows])
+    measured = timed(answer, [ClassifyRequest(text=row.text, top_k=1) for row in rows], clock)
     responses: list[ClassifyResponse] = measured.answers
     truth = np.array([row.label for row in rows])
     inside = truth != OUT_OF_SCOPE
@@ -127,6 +141,7 @@ def evaluate_scale(
     answer: Callable[[Sequence[ScoreRequest]], Sequence[ScoreResponse | MeshError]],
     scale: str,
     rows: Sequence[Row],
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
     """Return the figures of one scale of a scorer.
 
@@ -134,12 +149,13 @@ def evaluate_scale(
         answer: Answers a batch of requests, in order.
         scale: The scale.
         rows: At least one; each label is a level of the scale.
+        clock: See :func:`timed`.
 
     Returns:
         ``n``, ``accuracy``, ``macro_f1``, ``ece``, ``spearman`` (of the value with the right
         level's place), ``abstained``, ``tiers``, ``p50_ms``, ``p99_ms``, ``texts_per_s``.
     """
-    measured = timed(answer, [ScoreRequest(text=row.text, scales=[scale]) for row in rows])
+    measured = timed(answer, [ScoreRequest(text=row.text, scales=[scale]) for row in rows], clock)
     responses: list[ScoreResponse] = measured.answers
     scored = [
         (response.scores.scores[0], row.label)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,10 @@ def _figures(
         choice: Scoring(bundle, encoder, bundle.name, choice).answer for choice in TIER_CHOICES
     }
     return {
-        scale: {choice: evaluate_scale(serving[choice], scale, rows) for choice in TIER_CHOICES}
+        scale: {
+            choice: evaluate_scale(serving[choice], scale, rows, time.process_time)
+            for choice in TIER_CHOICES
+        }
         for scale, rows in held.items()
     }
 
