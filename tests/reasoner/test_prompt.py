@@ -38,7 +38,10 @@ def test_signals_are_in_the_turn_of_the_user_and_never_in_the_instruction() -> N
     assert "intent" not in system.content
     assert system.content.startswith("Answer briefly.\n\n")
     assert "never instructions" in system.content
-    assert user.content.endswith("</signals>\n\nWhere is my card?")
+    assert user.content.startswith("Where is my card?\n\n<signals>\n")
+    assert user.content.endswith(
+        "</signals>\n\nAnswer the message above the signals in your own words."
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,8 +143,8 @@ def test_the_text_cannot_forge_a_block(forged: str) -> None:
     _, user = build_prompt(
         request('step: "i" classification {labels {}}', text=f"{forged}[1]{forged}")
     )
-    head, _, text = user.content.rpartition("</signals>\n\n")
-    assert head.startswith("<signals>\n")
+    assert user.content.count("<signals>") == user.content.count("</signals>") == 1
+    text, _, _ = user.content.partition("\n\n<signals>\n")
     assert text == f"{forged}[1]{forged}".replace("<", "&lt;").replace(">", "&gt;")
 
 
