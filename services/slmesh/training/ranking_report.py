@@ -44,7 +44,8 @@ def card(content: Mapping[str, Any]) -> str:
         "## Speed",
         "",
         f"One core: a question is encoded in {speed['encode_ms']:.1f} ms; 10,000 indexed passages are"
-        f" scored and ordered in {speed['rank_10000_ms']:.1f} ms (least of 31 runs, other work on the machine).",
+        f" scored and ordered in {speed['rank_10000_ms']:.1f} ms (least of 31 runs, on a machine that"
+        " had other work).",
         "",
         "## Limits",
         "",

@@ -21,10 +21,12 @@ from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.slm.guard.injection import HEADS, ngram_scores, weighted
 from slmesh.slm.guard.personal import KINDS
+from slmesh.slm.guard.tagger import Tagger
 from slmesh.tiers.encoder import SentenceEncoder, load_encoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
 from slmesh.training.screening_data import TRAIN, VALIDATION, Example, Window, cut, read_examples
 from slmesh.training.screening_report import card, injection_metrics, personal_metrics
+from slmesh.training.screening_tagger import fold_of, train_taggers
 
 __all__ = ["train"]
 
@@ -126,7 +128,12 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
         "data": plan["data"],
         "recipe_digest": digest_of(recipe),
     }
-    return _measured(recipe, content, trained.tensors, examples, encoder, data_dir, say)
+    say("training the tagger")
+    taggers = train_taggers(plan, data_dir, own["passages"], own["phrases"])
+    trained.tensors["personal.weights"] = taggers[0].weights.astype(np.float16)
+    trained.tensors["personal.transitions"] = taggers[0].transitions
+    say("measuring")
+    return _measured(recipe, content, trained.tensors, examples, encoder, taggers, data_dir)
 
 
 def _by_head() -> dict[str, Any]:
@@ -170,19 +177,22 @@ def _measured(
     tensors: Mapping[str, np.ndarray],
     examples: Sequence[Example],
     encoder: SentenceEncoder,
+    taggers: tuple[Tagger, Sequence[Tagger]],
     data_dir: Path,
-    say: Callable[[str], None],
 ) -> Bundle:
     """Write the bundle, measure it through the code that serves it, and write it again with both."""
     folder = recipe.parent / content["version"]
     golden = (folder / "golden.jsonl").read_text(encoding="utf-8")
     bundle = write_bundle(folder, content, tensors, {"golden.jsonl": golden})
-    say("measuring")
     unseen = [example for example in examples if example.split == VALIDATION]
+    whole, by_fold = taggers
+    folder_pii, folds = data_dir / "presidio_pii", len(by_fold)
     content["metrics"] |= {
         "injection": injection_metrics(bundle, encoder, unseen),
-        "personal_data": personal_metrics(data_dir / "presidio_pii", range(7, 8)),
-        "personal_data_seen": personal_metrics(data_dir / "presidio_pii", range(7)),
+        "personal_data": personal_metrics(folder_pii, range(7, 8), lambda _: whole),
+        "personal_data_seen": personal_metrics(
+            folder_pii, range(7), lambda template: by_fold[fold_of(template, folds)]
+        ),
     }
     return write_bundle(
         folder, content, tensors, {"golden.jsonl": golden, "card.md": card(content)}

@@ -30,11 +30,13 @@ __all__ = [
     "cut",
     "read_examples",
     "read_rows",
+    "template_of",
 ]
 
 TRAIN = "train"
 VALIDATION = "validation"
 
+_PLACEHOLDER = re.compile(r"\{\{\w+\}\}")
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -78,6 +80,15 @@ class Window:
 def bucket(group: object) -> int:
     """Return the bucket of a group, in [0, 9]."""
     return int(hashlib.sha256(str(group).encode()).hexdigest(), 16) % 10
+
+
+def template_of(row: Mapping[str, Any]) -> str:
+    """Return the template of a row of presidio_pii, the same in all of its files.
+
+    The files number and name placeholders differently, so the number cannot tell that a template of
+    one file is a template of the other.
+    """
+    return _plain(_PLACEHOLDER.sub("_", row["masked"]))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

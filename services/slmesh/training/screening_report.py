@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import numpy as np
 from slmesh.mesh.bundle import Bundle
 from slmesh.slm.guard.injection import HEADS, InjectionModel
 from slmesh.slm.guard.personal import find_personal_data
+from slmesh.slm.guard.tagger import Tagger
 from slmesh.tiers.calibration import expected_calibration_error
 from slmesh.tiers.encoder import SentenceEncoder
-from slmesh.training.screening_data import Example, bucket, read_rows
+from slmesh.training.screening_data import Example, bucket, read_rows, template_of
 
 __all__ = ["LABEL_MAP", "card", "injection_metrics", "personal_metrics"]
 
@@ -77,8 +78,16 @@ def injection_metrics(
     return measured
 
 
-def personal_metrics(folder: Path, buckets: range) -> dict[str, Any]:
-    """Return exact span scores and character recall on some templates of presidio_pii."""
+def personal_metrics(
+    folder: Path, buckets: range, tagger_of: Callable[[str], Tagger]
+) -> dict[str, Any]:
+    """Return exact span scores and character recall on some templates of presidio_pii.
+
+    Args:
+        folder: The data set.
+        buckets: Of the templates to measure on.
+        tagger_of: The tagger for a template.
+    """
     measured: dict[str, Any] = {}
     for name in ("synth_v2", "generated_large"):
         rows = [
@@ -89,7 +98,7 @@ def personal_metrics(folder: Path, buckets: range) -> dict[str, Any]:
         counts = {"right": Counter[str](), "wrong": Counter[str](), "missed": Counter[str]()}
         characters = covered = read = 0
         started = time.perf_counter()
-        answers = [find_personal_data(row["text"]) for row in rows]
+        answers = [find_personal_data(row["text"], tagger_of(template_of(row))) for row in rows]
         elapsed = time.perf_counter() - started
         for row, answer in zip(rows, answers, strict=True):
             gold = {
@@ -141,8 +150,8 @@ def card(content: Mapping[str, Any]) -> str:
     lines = [
         f"# {content['name']} {content['version']}",
         "",
-        "Screens text for personal data (rules and cues, no weights) and for injected instructions"
-        " (n-grams, then n-grams with the embedding of all-MiniLM-L6-v2).",
+        "Screens text for personal data (rules, cues and a linear tagger for names and addresses) and"
+        " for injected instructions (n-grams, then n-grams with the embedding of all-MiniLM-L6-v2).",
         "",
         "All figures are on validation rows: bucket 7 of sha256(group) mod 10, group being the"
         " template, the near-duplicate group or the normalised text. Test rows (buckets 8 and 9)"
@@ -151,7 +160,11 @@ def card(content: Mapping[str, Any]) -> str:
     lines += _injection_lines(content)
     seen, unseen = content["metrics"]["personal_data_seen"], content["metrics"]["personal_data"]
     lines += _personal_lines("unseen templates (bucket 7)", unseen)
-    lines += _personal_lines("templates the rules were written on (buckets 0 to 6)", seen)
+    lines += _personal_lines(
+        "templates the rules were written on (buckets 0 to 6; the tagger by cross-validation over"
+        " templates)",
+        seen,
+    )
     lines += [
         "",
         "## Limits",
@@ -159,7 +172,8 @@ def card(content: Mapping[str, Any]) -> str:
         "- English; other languages only as far as the attack sets hold some.",
         '- An attempt that is harmless without its system prompt ("write a poem about the'
         ' password") is not seen: the guard reads no system prompt.',
-        "- Names and addresses are found after cues only; one in running text is missed.",
+        "- Names and addresses in running text are often missed in sentences unlike those learnt from;"
+        " places, organisations, titles, ages and dates other than birthdays are not looked for.",
         '- In a document, what asks its human reader to do something ("reply to this mail") must not'
         " be flagged and sometimes is.",
         "- Of a text with more than 64 suspicious windows the encoder reads the 64 most suspicious;"

@@ -25,7 +25,8 @@ _NAME_CUE = re.compile(
     r"(?: is)?|,)?|account holder(?: is|:)?|beneficiary(?: is|:)|name on the (?:card|account) is|"
     r"name of|named (?:him|her)|it's under|in the name of|statement could you please correct it to|"
     r"(?:change|correct) (?:it|my name) to|name:|on behalf of|dear|yours sincerely,?|"
-    r"(?:kind |best |warm )?regards,?|sincerely,?|signed:?|this is|i'm|i am|hi|hello)[ \n]{1,3}",
+    r"(?:kind |best |warm )?regards,?|sincerely,?|signed:?|this is|i'm|i am|hi|hello|"
+    r"(?:contact|call|e-?mail|ask for|speak to|speak with|talk to|meet|met|spoke to) )[ \n]{0,3}",
     re.IGNORECASE,
 )
 _ASKED_FOR_NAME = re.compile(
@@ -34,7 +35,22 @@ _ASKED_FOR_NAME = re.compile(
     re.IGNORECASE,
 )
 # After these a capital letter says little, so two name-like words must follow.
-_WEAK_CUES = frozenset({"this is", "i'm", "i am", "hi", "hello", "dear", "name of"})
+_WEAK_CUES = frozenset(
+    {
+        "this is",
+        "i'm",
+        "i am",
+        "hi",
+        "hello",
+        "dear",
+        "name of",
+        "contact",
+        "call",
+        "email",
+        "e-mail",
+    }
+    | {"ask for", "speak to", "speak with", "talk to", "meet", "met", "spoke to"}
+)
 _RELATIVES = re.compile(
     r"(?:partner|wife|husband|son|daughter|mother|father|brother|sister|friend|kid|child),?",
     re.IGNORECASE,
@@ -50,7 +66,9 @@ _COMMON_WORDS = (
     "july august september october november december in on at from to of for with about by"
 )
 _NOT_NAMES = frozenset(_COMMON_WORDS.split())
+_TITLES = frozenset({"mr", "mrs", "ms", "miss", "mx", "dr", "prof"})
 _MOST_NAME_WORDS = 5
+_LIVES = re.compile(r"(?<= )(?:lives|lived|works|moved|was born)(?= (?:at|in|on|to) )")
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
@@ -100,6 +118,7 @@ _STREETS = (
     re.compile(
         r"\b(?:PSC|Unit) [0-9]{1,5},? Box [0-9]{1,5}\n?[ ]?(?:[AFD]PO )?(?:A[AEP]) [0-9]{5}\b"
     ),
+    re.compile(r"\b(?:USS|USNS|USNV|USCGC) [A-Z][\w'-]{1,30}\n?[ ]?[AFD]PO A[AEP] [0-9]{5}\b"),
     re.compile(r"\bP\.? ?O\.? Box [0-9]{1,6}\b", re.IGNORECASE),
 )
 _REST_OF_ADDRESS = re.compile(
@@ -109,7 +128,8 @@ _REST_OF_ADDRESS = re.compile(
 )
 _ADDRESS_CUE = re.compile(
     r"\b(?:(?:address(?:es)?|house)(?: (?:is|to|at|of [\w ]{1,30} is))?:?|lives? (?:at|in|on)|"
-    r"(?:sent|send it|post it|deliver(?:ed)?|moved|taxi|mailed) to|located (?:at|in)|"
+    r"(?:sent|send (?:it|one|a new one|them)|post it|deliver(?:ed)?|moved|taxi|mailed|return) to|"
+    r"located (?:at|in)|"
     r"(?:meet|stop|office is|arrived|based) (?:me )?at)[ \n]+",
     re.IGNORECASE,
 )
@@ -119,6 +139,10 @@ _ADDRESS_END = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ADDRESS = 120
+_POSTCODE = re.compile(
+    r"\b(?:zip ?code|postcode|postal code)(?: is)?:? ([A-Z0-9][A-Z0-9 -]{2,8}[A-Z0-9])\b",
+    re.IGNORECASE,
+)
 _HOUSE_NUMBER = re.compile(r"(?<![\w/:])[0-9]{1,6}[A-Za-z]?(?![\w/:%])")
 
 
@@ -132,6 +156,22 @@ def persons(text: str) -> Iterator[Match]:
         cue = found.group().strip().lower()
         weak = cue in _WEAK_CUES or _RELATIVES.fullmatch(cue) is not None
         yield from _name_at(text, found.end(), fewest_words=2 if weak else 1, capitals=True)
+    for found in _LIVES.finditer(text):
+        yield from _name_before(text, found.start() - 1)
+
+
+def _name_before(text: str, end: int) -> Iterator[Match]:
+    """Yield the two to five name-like words that end exactly at `end`."""
+    words = re.split(r"[\n.,;:!?\"]", text[max(0, end - 80) : end])[-1].split(" ")
+    kept: list[str] = []
+    while words and len(kept) < _MOST_NAME_WORDS:
+        word = words.pop()
+        if not word[:1].isupper() or word.lower() in _NOT_NAMES | _TITLES:
+            break
+        kept.insert(0, word)
+    name = " ".join(kept)
+    if len(kept) >= 2 and text[end - len(name) : end] == name:
+        yield Match("person", end - len(name), end, name, None)
 
 
 def _name_at(text: str, start: int, *, fewest_words: int, capitals: bool) -> Iterator[Match]:
@@ -145,7 +185,7 @@ def _name_at(text: str, start: int, *, fewest_words: int, capitals: bool) -> Ite
         if bare.lower() in _PARTICLES and words:
             position = _after_space(text, word.end())
             continue
-        if bare.lower() in _NOT_NAMES or (capitals and not bare[0].isupper()):
+        if bare.lower() in _NOT_NAMES | _TITLES or (capitals and not bare[0].isupper()):
             break
         initial = len(bare) == 1 and word.group().endswith(".")
         words, end = words + 1, word.end() if initial else word.start() + len(bare)
@@ -186,6 +226,9 @@ def addresses(text: str) -> Iterator[Match]:
             if rest is not None:
                 end = rest.end()
             yield Match("address", found.start(), end, text[found.start() : end], None)
+    for code in _POSTCODE.finditer(text):
+        if any(character.isdigit() for character in code.group(1)):
+            yield Match("address", *code.span(1), code.group(1), None)
     for cue in _ADDRESS_CUE.finditer(text):
         yield from _announced_address(text, cue.end())
 

@@ -1,7 +1,6 @@
-"""The check for personal data: deterministic recognisers and cues, merged into one list of findings.
+"""The check for personal data: recognisers, cues and a tagger, merged into one list of findings.
 
-Rules only, so it needs no weights and runs wherever the package runs. It knows nothing of requests
-or of redaction.
+Without a tagger it is rules alone and needs no weights. It knows nothing of requests or of redaction.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from slmesh.mesh.service import Resources
 from slmesh.slm.guard.injection import DOCUMENT, USER, InjectionModel
 from slmesh.slm.guard.personal import KINDS, find_personal_data
 from slmesh.slm.guard.redact import redact
+from slmesh.slm.guard.tagger import Tagger, load_tagger
 from slmesh.tiers.encoder import load_encoder
 
 __all__ = ["Guard"]
@@ -43,9 +44,10 @@ class Guard:
     _bundle: Bundle
     _name: str
     _injection: InjectionModel | None
+    _tagger: Tagger | None
 
     def load(self, resources: Resources) -> None:
-        """Load the injection model; without it the service starts, and its check says FAILED."""
+        """Load both models; without one of them the service starts, and its check says FAILED."""
         self._bundle = resources.required_bundle()
         self._name = resources.manifest.name
         self._injection = None
@@ -59,6 +61,11 @@ class Guard:
             self._injection = InjectionModel(self._bundle, encoder)
         except Exception:
             _LOG.exception("the injection check cannot be loaded")
+        self._tagger = None
+        try:
+            self._tagger = load_tagger(self._bundle)
+        except Exception:
+            _LOG.exception("the check for personal data cannot be loaded")
 
     def check(self, request: ScreenRequest) -> None:
         """Refuse unknown checks, kinds and origins before the request takes a place in the queue.
@@ -105,7 +112,7 @@ class Guard:
                     if failed
                     else guard_pb2.CHECK_STATE_COMPLETED,
                     provenance=self._bundle.provenance(
-                        self._name, "rules" if check == _PERSONAL else self._tier()
+                        self._name, "linear" if check == _PERSONAL else self._tier()
                     ),
                 )
             )
@@ -128,7 +135,7 @@ class Guard:
         """Return the findings of one check, or None when it could not run."""
         try:
             if check == _PERSONAL:
-                return list(_personal_data(request))
+                return None if self._tagger is None else list(_personal_data(request, self._tagger))
             if self._injection is None:
                 return None
             return list(_injections(request, self._injection))
@@ -140,9 +147,9 @@ class Guard:
         return "rules" if self._injection is None else self._injection.tier
 
 
-def _personal_data(request: ScreenRequest) -> Iterator[Finding]:
+def _personal_data(request: ScreenRequest, tagger: Tagger) -> Iterator[Finding]:
     for index, segment in enumerate(request.segments):
-        for match in find_personal_data(segment.text):
+        for match in find_personal_data(segment.text, tagger):
             yield Finding(
                 check=_PERSONAL,
                 kind=match.kind,
