@@ -30,6 +30,11 @@ _SCALES = {
 }  # fmt: skip
 _SUFFIXES = {"k": 10**3, "m": 10**6, "mn": 10**6, "mln": 10**6, "bn": 10**9, "b": 10**9}
 
+_PARTS = {
+    "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
+    "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000,
+}  # fmt: skip
+
 _WORDS = _UNITS | _TEENS | _TENS
 _WORD_PATTERN = "|".join(sorted([*_WORDS, *_SCALES], key=len, reverse=True))
 _MARKED = {
@@ -63,7 +68,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    kind: str  # digits, small, scale, minus, and, a, half, point
+    kind: str  # digits, small, scale, minus, and, a, half, point, part, parts
     start: int
     end: int
     value: Decimal
@@ -95,6 +100,7 @@ def _pattern(decimal_mark: str) -> re.Pattern[str]:
         r"(?P<suffix>(?:k|mn|mln|m|bn|b)(?![\w]))?"
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
         r"|\b(?P<minus>minus|negative)\b"
+        rf"|\b(?P<part>{'|'.join(_PARTS)})(?P<parts>s)?\b"
         r"|\b(?P<joint>and|an?|half|point)\b",
         re.IGNORECASE,
     )
@@ -121,6 +127,10 @@ def _tokens(text: str, decimal_mark: str) -> Iterator[_Token]:
                 yield _Token("small", found.start(), found.end(), Decimal(_WORDS[word]))
             elif word in _SCALES:
                 yield _Token("scale", found.start(), found.end(), Decimal(_SCALES[word]))
+        elif found.group("part"):
+            kind = "parts" if found.group("parts") else "part"
+            value = Decimal(_PARTS[found.group("part").lower()])
+            yield _Token(kind, found.start(), found.end(), value)
         else:
             joint = found.group("joint").lower()
             kind = "a" if joint == "an" else joint
@@ -278,12 +288,45 @@ def _continue(reader: _Reader) -> None:
             reader.take()
         elif token.kind == "scale" and reader.may_scale(token):
             reader.scale(token)
-        elif (token.kind == "and" and _takes_and(reader)) or (
-            token.kind == "point" and _takes_fraction(reader)
-        ):
-            continue
-        else:
+        elif not _takes_more(reader, token):
             return
+
+
+def _takes_more(reader: _Reader, token: _Token) -> bool:
+    """Take what a joining word brings; tell whether it brought anything."""
+    if token.kind == "and":
+        return _takes_and_parts(reader) or _takes_and(reader)
+    if token.kind == "point":
+        return _takes_fraction(reader)
+    return token.kind in ("part", "parts") and _takes_parts(reader, token)
+
+
+def _takes_parts(reader: _Reader, token: _Token) -> bool:
+    """Take "thirds" after "two": the number so far divided; "one" goes with the singular."""
+    count = reader.group
+    if count is None or reader.total or count >= 100 or (count == 1) != (token.kind == "part"):
+        return False
+    reader.group = count / token.value
+    reader.take()
+    return True
+
+
+def _takes_and_parts(reader: _Reader) -> bool:
+    """Take "and a quarter" and "and two thirds" after a whole number."""
+    count, part = reader.peek(1), reader.peek(2)
+    if count is None or part is None or part.kind not in ("part", "parts"):
+        return False
+    if count.kind not in ("a", "small", "digits") or count.value >= part.value:
+        return False
+    if (count.value == 1) != (part.kind == "part"):
+        return False
+    if reader.last_scaled and reader.group is None:
+        reader.total += count.value / part.value
+    else:
+        reader.group = (reader.group or Decimal(0)) + count.value / part.value
+    for _ in range(3):
+        reader.take()
+    return True
 
 
 def _takes_and(reader: _Reader) -> bool:
@@ -318,6 +361,11 @@ def _takes_fraction(reader: _Reader) -> bool:
         if token.kind != "small" or (token.value > 9 and digits):
             break
         digits.append(str(token.value))
+        if token.value > 19 and (unit := reader.peek(2)) is not None and unit.kind == "small":
+            # "point seventy-one": two words for two digits.
+            if unit.value < 10:
+                digits = [str(token.value)[0], str(unit.value)]
+            break
     if not digits or len(digits) > _LONGEST:
         return False
     reader.group = (reader.group or Decimal(0)) + Decimal("0." + "".join(digits))

@@ -258,7 +258,7 @@ def card(recipe: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         *(f"| {name} | {row['n']} | {row['exact']} |" for name, row in metrics["values"].items()),
         "",
         "A missed span is wrong. recognizers_text is a rule engine's own test suite: its rows for"
-        " fractions in words, open ranges and fiscal years follow conventions that these rules do not"
+        " powers, ranges open at one end and fiscal years follow conventions that these rules do not"
         " share. Fields found by rule carry no probability.",
         "",
         "## Limits",
