@@ -248,6 +248,9 @@ def card(recipe: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
             for group, row in spans.items()
         ),
         "",
+        "The rows `written` and `nlupp` flatter: some sentences in names.yaml were written after"
+        " reading errors on these two validation parts. The others were not read.",
+        "",
         f"Expected calibration error of the probabilities, 15 bins: {metrics['ece']} (calibrated on"
         " every other validation text, measured on the rest).",
         "",
@@ -267,7 +270,8 @@ def card(recipe: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         " social-media text (see wnut17). It is a first model; treat its probability seriously.",
         "- Words for numbers, dates and durations are English; digits, currencies, month names and"
         " the order of day and month follow the locale.",
-        "- A date without a year is its next occurrence, even where the past is meant.",
+        "- A date without a year is its next occurrence (in the current month, this year's), even"
+        " where the past is meant.",
         "",
         f"Speed: {metrics['texts_per_s']} validation texts a second through the tagger alone, on"
         " one core, measured by the training run.",
