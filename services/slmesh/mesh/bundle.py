@@ -197,6 +197,7 @@ def write_bundle(
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), folder / _WEIGHTS)
+    (folder / _WEIGHTS).chmod(0o644)  # safetensors writes for its owner alone
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     labels = sorted(content["label_set"]["labels"])
