@@ -23,7 +23,7 @@ from slmesh.training.evaluate import OUT_OF_SCOPE, Row, evaluate_classifier
 from slmesh.training.recipe import Recipe
 from slmesh.training.rows import LabelledRows, read_labelled
 from slmesh.training.two_tiers import Examples, TrainedTiers, train_tiers
-from slmesh.weights.compile import compile_encoder
+from slmesh.weights.compile import compile_backbone
 from slmesh.weights.fetch import Progress
 
 __all__ = ["train_classifier"]
@@ -36,7 +36,7 @@ def train_classifier(recipe: Recipe, data_dir: Path, cache_dir: Path, progress: 
         FailedPrecondition: A data file is missing or not the pinned one.
     """
     train, validation = read_labelled(recipe, data_dir)
-    backbone = compile_encoder(recipe.encoder["backbone"], cache_dir, progress)
+    backbone = compile_backbone(recipe.encoder["backbone"], cache_dir, progress)
     labels = sorted(set(train.labels))
     column = {label: i for i, label in enumerate(labels)}
     examples = Examples(

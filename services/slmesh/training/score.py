@@ -25,7 +25,7 @@ from slmesh.training.evaluate import Row, evaluate_scale
 from slmesh.training.recipe import DataFile, Recipe
 from slmesh.training.rows import normalised, read_file, split_rows
 from slmesh.training.two_tiers import Examples, TrainedTiers, train_tiers
-from slmesh.weights.compile import compile_encoder
+from slmesh.weights.compile import compile_backbone
 from slmesh.weights.fetch import Progress
 
 __all__ = ["read_scale", "train_scorer"]
@@ -37,7 +37,7 @@ def train_scorer(recipe: Recipe, data_dir: Path, cache_dir: Path, progress: Prog
     Raises:
         FailedPrecondition: A data file is missing or not the pinned one, or a level has no rows.
     """
-    backbone = compile_encoder(recipe.encoder["backbone"], cache_dir, progress)
+    backbone = compile_backbone(recipe.encoder["backbone"], cache_dir, progress)
     trained: dict[str, TrainedTiers] = {}
     held: dict[str, list[Row]] = {}
     sizes: dict[str, int] = {}

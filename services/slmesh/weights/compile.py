@@ -35,7 +35,7 @@ from slmesh.tiers.encoder import (
 from slmesh.weights.fetch import Progress, fetch, new_folder, silent
 from slmesh.weights.sentences import CALIBRATION, CHECK
 
-__all__ = ["Compiled", "compile_encoder", "compile_weights"]
+__all__ = ["Compiled", "compile_backbone", "compile_encoder", "compile_weights"]
 
 _OPSET = 17
 _RANGE_PERCENTILE = 90.0
@@ -74,6 +74,18 @@ def compile_encoder(
     """
     fetched = fetch(name, cache_dir, progress, local_dir=local_dir)
     return compile_weights(fetched.folder, cache_dir, progress)
+
+
+def compile_backbone(reference: str, cache_dir: Path, progress: Progress = silent) -> Compiled:
+    """Compile the encoder a recipe names: a folder of weights, or a name of ``sources.SOURCES``.
+
+    Raises:
+        NotFound: It is neither.
+        FailedPrecondition: A digest is wrong, or what it takes to compile is not installed.
+    """
+    if Path(reference).is_dir():
+        return compile_weights(Path(reference), cache_dir, progress)
+    return compile_encoder(reference, cache_dir, progress)
 
 
 def compile_weights(weights: Path, cache_dir: Path, progress: Progress = silent) -> Compiled:

@@ -1,0 +1,171 @@
+"""Training from a recipe to a served bundle, on a tiny random encoder and rows written here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.weights.tiny_encoder import write_weights
+
+from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest
+from slmesh.api.score.v1.score_pb2 import ScoreRequest
+from slmesh.mesh.bundle import Bundle, digest_of, load_bundle
+from slmesh.mesh.errors import FailedPrecondition
+from slmesh.tiers.answering import Classifying, Scoring
+from slmesh.tiers.encoder import load_encoder
+from slmesh.training.make import train
+
+pytest.importorskip("sklearn")
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+WORDS = {"fruit": ["apple", "pear", "plum"], "tool": ["saw", "hammer", "drill"]}
+INSIDE = [
+    {"text": f"{verb} the {word} {place}", "topic": topic}
+    for topic, words in WORDS.items()
+    for word in words
+    for verb in ("take", "buy", "find", "give me")
+    for place in ("now", "later", "here", "there", "in the shop")
+]
+OUTSIDE = [{"text": f"zq{i} xv{i} jj{i * 7}", "topic": "none"} for i in range(60)]
+NUMBERS = {
+    "linear": {
+        "bits": 16,
+        "word_sizes": [1, 2],
+        "char_sizes": [3],
+        "min_count": 1,
+        "max_features": 500,
+        "inverse_regularisation": 1.0,
+        "class_weight": "none",
+    },
+    "scope": {
+        "most_right_answers_lost": 0.05,
+        "most_accuracy_lost_by_switch": 0.0,
+        "most_outside_let_in_by_switch": 0.0,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with data, an encoder, a cache and two recipes."""
+    home = tmp_path_factory.mktemp("training")
+    write_weights(home / "encoder")
+    (home / "data").mkdir()
+    for name, rows in (("inside", INSIDE), ("outside", OUTSIDE)):
+        lines = "\n".join(json.dumps(row) for row in rows)
+        (home / "data" / f"{name}.jsonl").write_text(lines + "\n")
+    inside = file_entry(home, "inside") | {"kind": "in_scope", "label": "topic"}
+    outside = file_entry(home, "outside") | {"kind": "out_of_scope"}
+    write_recipe(home, "topics", "classify", [inside, outside], {"text": "buy the saw now"})
+    levels = {'"fruit"': "fruit", '"tool"': "tool"}
+    scale = file_entry(home, "inside") | {"kind": "hardness", "label": "topic", "levels": levels}
+    scales = {"scales": {"hardness": ["fruit", "tool"]}}
+    write_recipe(home, "hardness", "score", [scale], {"text": "buy the saw now"}, **scales)
+    return home
+
+
+def file_entry(home: Path, name: str) -> dict[str, Any]:
+    digest = digest_of(home / "data" / f"{name}.jsonl").removeprefix("sha256:")
+    return {"path": f"{name}.jsonl", "sha256": digest, "split": "bucket"}
+
+
+def write_recipe(
+    home: Path, name: str, contract: str, files: list[Any], golden: Any, **more: Any
+) -> None:
+    folder = home / "models" / name
+    folder.mkdir(parents=True)
+    recipe = {
+        "name": name,
+        "version": "0.1.0",
+        "contract": contract,
+        "seed": 1,
+        "description": "Fruit or tool.",
+        "encoder": {
+            "backbone": str(home / "encoder"),
+            "inverse_regularisation": 1.0,
+            "class_weight": "none",
+            "linear_shares": [0.0, 1.0],
+        },
+        "data": [
+            {
+                "name": "written",
+                "source": "this test",
+                "commit": "none",
+                "licence": "Apache-2.0",
+                "attribution": "this test",
+                "files": files,
+            }
+        ],
+        "limits": ["Knows six words."],
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | NUMBERS | more))
+    (folder / "golden.jsonl").write_text(json.dumps(golden) + "\n")
+
+
+def make(home: Path, name: str) -> Bundle:
+    return train(name, home / "models", home / "data", home / "cache")
+
+
+@pytest.fixture(scope="module")
+def topics(home: Path) -> Bundle:
+    return make(home, "topics")
+
+
+@pytest.mark.parametrize("choice", ["cascade", "linear", "encoder"])
+def test_a_trained_classifier_serves(topics: Bundle, home: Path, choice: str) -> None:
+    encoder = load_encoder(home / "cache", topics.backbone["digest"])
+    serving = Classifying(topics, encoder, "topics", choice)
+    responses = serving.answer([ClassifyRequest(text=row["text"]) for row in INSIDE])
+    right = [
+        bool(response.labels.labels) and response.labels.labels[0].name == row["topic"]
+        for response, row in zip(responses, INSIDE, strict=True)
+    ]
+    assert sum(right) > 0.85 * len(right)
+
+
+def test_a_trained_classifier_abstains_on_what_is_out_of_scope(topics: Bundle) -> None:
+    serving = Classifying(topics, None, "topics")
+    responses = serving.answer([ClassifyRequest(text=row["text"]) for row in OUTSIDE])
+    assert sum(response.HasField("abstention") for response in responses) > 0.9 * len(OUTSIDE)
+
+
+def test_the_bundle_says_what_it_was_made_from(topics: Bundle, home: Path) -> None:
+    assert topics.contract == "classify/v1"
+    assert topics.labels == ("fruit", "tool")
+    assert topics.content["recipe_digest"] == digest_of(home / "models/topics/recipe.yaml")
+    assert topics.content["data"][0]["licence"] == "Apache-2.0"
+    assert topics.metrics["cascade"]["n"] > 0
+
+
+def test_the_card_holds_measured_figures_and_limits(topics: Bundle) -> None:
+    card = (topics.folder / "card.md").read_text()
+    accuracy = topics.metrics["encoder"]["in_scope_accuracy_forced"]
+    assert f"{accuracy:.2%}" in card
+    assert "Knows six words." in card
+    assert "Apache-2.0" in card
+
+
+def test_the_same_recipe_gives_the_same_weights(topics: Bundle, home: Path) -> None:
+    before = topics.content["files"]["weights.safetensors"]
+    assert make(home, "topics").content["files"]["weights.safetensors"] == before
+
+
+def test_a_trained_scorer_serves(home: Path) -> None:
+    bundle = load_bundle(make(home, "hardness").folder)
+    (response,) = Scoring(bundle, None, "hardness").answer([ScoreRequest(text="buy the saw now")])
+    assert response.scores.scores[0].value > 0.5
+
+
+def test_a_level_without_rows_is_named(home: Path) -> None:
+    path = home / "models" / "hardness" / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["scales"]["hardness"].append("stone")
+    folder = home / "models" / "broken"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(FailedPrecondition, match="no training row of level 'stone'"):
+        make(home, "broken")
