@@ -51,15 +51,17 @@ def echo_settings(settings: Settings, folder: Path, **values: Any) -> Settings:
 
 
 @contextlib.contextmanager
-def mesh(name: str, settings: Settings, **values: Any) -> Iterator[tuple[Target, Supervisor]]:
-    """Run a mesh of the echo service and yield its router as a target."""
+def mesh(
+    settings: Settings, *, with_haproxy: bool = True, **values: Any
+) -> Iterator[tuple[str, str]]:
+    """Run a mesh of the echo service; yield the addresses of its router and of its ingress."""
     with tempfile.TemporaryDirectory(prefix="slmesh-bench-") as folder:
         own = echo_settings(settings, Path(folder), **values)
-        with Supervisor(own, services=[ECHO]) as running:
+        with Supervisor(own, services=[ECHO], with_haproxy=with_haproxy) as running:
             state = running.services[ECHO]
             if state["state"] != "healthy":
                 raise Unavailable(f"the echo service does not run: {state['message']}")
-            yield Target(name, own.router_address), running
+            yield own.router_address, f"{own.host}:{own.ingress_port}"
 
 
 @contextlib.contextmanager

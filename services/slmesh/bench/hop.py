@@ -19,7 +19,7 @@ from slmesh.mesh.settings import Settings
 __all__ = ["TARGETS", "run"]
 
 BARE, MESH, MESH_OFF, SERVE = "bare", "mesh", "mesh_instruments_off", "serve_default"
-INGRESS = "ingress_one_hop"
+INGRESS, FALLBACK = "ingress_one_hop", "ingress_one_hop_without_haproxy"
 
 TARGETS = {"p50_to_bare_off": 1.6, "p50_to_bare_shipped": 2.0, "throughput_to_serve": 3.0}
 """What the project promises: at most, at most, and at least."""
@@ -49,11 +49,14 @@ def run(
         on_progress("bare servers")
         targets.append(running.enter_context(bare_chain(BARE)))
         on_progress("mesh, as shipped")
-        target, shipped = running.enter_context(mesh(MESH, settings))
-        targets += [target, Target(INGRESS, _ingress(shipped.settings))]
+        router, ingress = running.enter_context(mesh(settings))
+        targets += [Target(MESH, router), Target(INGRESS, ingress)]
         on_progress("mesh, without metrics and logs")
-        off = running.enter_context(mesh(MESH_OFF, settings, boundary_instruments=False))
-        targets.append(off[0])
+        router, _ = running.enter_context(mesh(settings, boundary_instruments=False))
+        targets.append(Target(MESH_OFF, router))
+        on_progress("mesh, without HAProxy")
+        _, ingress = running.enter_context(mesh(settings, with_haproxy=False))
+        targets.append(Target(FALLBACK, ingress))
         on_progress("Serve with its defaults")
         targets.append(running.enter_context(serve_chain(SERVE)))
         on_progress(f"{rounds} rounds of {len(targets)} chains")
@@ -71,10 +74,6 @@ def run(
     }
 
 
-def _ingress(settings: Settings) -> str:
-    return f"{settings.host}:{settings.ingress_port}"
-
-
 def _ratios(chains: dict[str, dict[str, float]]) -> dict[str, float]:
     def ratio(value: str, one: str, other: str) -> float:
         return round(chains[one][value] / chains[other][value], 2)
@@ -84,4 +83,6 @@ def _ratios(chains: dict[str, dict[str, float]]) -> dict[str, float]:
         "p50_to_bare_shipped": ratio("p50_ms", MESH, BARE),
         "throughput_to_serve": ratio("per_second", MESH, SERVE),
         "throughput_to_bare": ratio("per_second", MESH, BARE),
+        "p50_without_haproxy": ratio("p50_ms", FALLBACK, INGRESS),
+        "throughput_without_haproxy": ratio("per_second", FALLBACK, INGRESS),
     }

@@ -58,7 +58,7 @@ class Child:
         return self._process.pid if self._process else 0
 
     def command(self) -> Sequence[str]:
-        """Return the module to run and its arguments."""
+        """Return the arguments of Python: a module and the module's own."""
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
@@ -70,10 +70,9 @@ class Child:
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         self.starts += 1
         self._started = time.monotonic()
-        tether = [sys.executable, "-m", "slmesh.platform.tether", str(os.getpid())]
         with self._log_path.open("a" if self.starts > 1 else "w", encoding="utf-8") as log:
             process = subprocess.Popen(
-                [*tether, *self.command()],
+                [sys.executable, "-m", *self.command()],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -147,7 +146,7 @@ class ClusterChild(Child):
         haproxy: bool,
         events: Events,
     ) -> None:
-        super().__init__("ray", state.logs_dir / "cluster.log", events, grace_s=7.0)
+        super().__init__("ray", state.logs_dir / "cluster.log", events, grace_s=8.0)
         self._settings = settings
         self._state = state
         self._ports = ports
@@ -166,6 +165,7 @@ class ClusterChild(Child):
             services=self._services,
             short_dir=str(self._short_dir),
             http_port=self._ports.http,
+            supervisor=os.getpid(),
         )
         return ["slmesh.platform.cluster", json.dumps(asdict(options))]
 
@@ -192,7 +192,7 @@ class RouterChild(Child):
 
     def command(self) -> Sequence[str]:
         """See :class:`Child`."""
-        return ["slmesh.router"]
+        return ["slmesh.platform.tether", str(os.getpid()), "slmesh.router"]
 
     def environment(self) -> dict[str, str]:
         """See :class:`Child`."""

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,13 +21,14 @@ from slmesh.mesh.catalog import discover
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings, load_settings
 from slmesh.platform.cluster_options import ClusterOptions
-from slmesh.platform.processes import command_of, lives, session_members
+from slmesh.platform.processes import command_of, end_processes, lives, session_members
 from slmesh.platform.service_health import HealthChecks
 
 __all__ = ["main"]
 
 _STARTING_PERIOD_S = 0.25
 _RUNNING_PERIOD_S = 1.0
+_LONGEST_STOP_S = 7.0
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's least is 75 MiB, and nothing here uses it
 RAY_ENDED = 3
 """Exit status when Ray ended by itself."""
@@ -51,21 +53,38 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     events = _Events()
     options = ClusterOptions(**json.loads(sys.argv[1]))
+    watch = threading.Thread(target=_end_in_time, args=(stop, options.supervisor), daemon=True)
+    watch.start()
     settings = load_settings()
     every = discover(settings)
     manifests = [every[name] for name in options.services]
     try:
         _start_ray(manifests, options)
-        events.send("stage", stage="ray")
         # Ray's own handler would end this process without a clean stop
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        _start_serve(settings, options)
-        events.send("stage", stage="serve")
-        _deploy(manifests)
-        events.send("stage", stage="deployed")
+        events.send("stage", stage="ray")
+        if not stop.is_set():
+            _start_serve(settings, options)
+            events.send("stage", stage="serve")
+        if not stop.is_set():
+            _deploy(manifests)
+            events.send("stage", stage="deployed")
         return _report(settings, manifests, events, stop)
     finally:
         _end()
+
+
+def _end_in_time(stop: threading.Event, parent: int) -> None:
+    """End this whole session when a stop takes too long; a dead supervisor is a stop too.
+
+    A start that is under way cannot be interrupted, and Ray may wait for what will not come. There
+    is no tether here: its SIGTERM would meet Ray's own handler, which leaves half of Ray behind.
+    """
+    while not stop.wait(0.5):
+        if os.getppid() != parent:
+            stop.set()
+    time.sleep(_LONGEST_STOP_S)
+    end_processes(os.getsid(0), grace_s=0.0)
 
 
 def _start_ray(manifests: Sequence[Manifest], options: ClusterOptions) -> None:

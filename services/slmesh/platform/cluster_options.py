@@ -15,8 +15,10 @@ class ClusterOptions:
         services: The services to deploy.
         short_dir: Ray's folder.
         http_port: Serve's HTTP port.
+        supervisor: The process whose end is this one's too.
     """
 
     services: list[str]
     short_dir: str
     http_port: int
+    supervisor: int

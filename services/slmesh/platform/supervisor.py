@@ -78,6 +78,7 @@ class Supervisor:
         services: The names of the services to run; all that are found when None.
         on_progress: Is told every step.
         with_router: Whether the router runs; a mesh without one serves by its ingress alone.
+        with_haproxy: Whether HAProxy is used where there is one; False measures its absence.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class Supervisor:
         services: Sequence[str] | None = None,
         on_progress: Callable[[Progress], None] = lambda step: None,
         with_router: bool = True,
+        with_haproxy: bool = True,
     ) -> None:
         self.settings = settings
         self.state = MeshState(settings.state_dir)
         self._manifests = _chosen(settings, services)
         self._on_progress = on_progress
         self._with_router = with_router
+        self._haproxy = with_haproxy and haproxy_binary() is not None
         self._events: queue.Queue[tuple[Child, dict[str, Any]]] = queue.Queue()
         self._children: list[Child] = []
         self._services: dict[str, dict[str, Any]] = {}
@@ -151,15 +154,19 @@ class Supervisor:
                 require_free(settings.host, settings.router_port, "SLMESH_ROUTER_PORT")
             require_free(settings.host, settings.ingress_port, "SLMESH_INGRESS_PORT")
             ports = pick_serve_ports()
-            haproxy = haproxy_binary() is not None
-            if not haproxy:
+            if not self._haproxy:
                 self._tell("serve", "notice", FALLBACK_NOTICE)
             self._services = {
                 manifest.name: {"state": "starting", "running": 0, "message": ""}
                 for manifest in self._manifests
             }
             cluster = ClusterChild(
-                settings, self.state, self._manifests, ports, haproxy=haproxy, events=self._events
+                settings,
+                self.state,
+                self._manifests,
+                ports,
+                haproxy=self._haproxy,
+                events=self._events,
             )
             self._children = [cluster]
             if self._with_router:
