@@ -30,6 +30,9 @@ def _eval(
     data: Annotated[
         list[Path], typer.Option("--data", help="JSON Lines, gzip or not; may be given often.")
     ],
+    more: Annotated[
+        list[Path] | None, typer.Argument(help="More files, after the one of --data.")
+    ] = None,
     format_name: Annotated[
         str, typer.Option("--format", help="The files' format; told by their columns when empty.")
     ] = "",
@@ -62,6 +65,7 @@ def _eval(
     if tier:
         manifest = with_tier(manifest, tier)
     subject = subject_of(manifest, settings, local=not address)
+    data += more or []
     cases = read_cases(data, subject, format_name=format_name, split=split, limit=limit)
     for note in cases.notes:
         stderr.print(f"[dim]{note}[/]", highlight=False)

@@ -120,8 +120,10 @@ def _moment(kind: str, item: Mapping[str, Any]) -> Iterator[str]:
     value = item.get("value")
     if value == "not resolved":
         yield UNRESOLVED
-    elif "start" in item and "end" in item:
-        yield f"interval:{item['start']}/{item['end']}".replace(" ", "T")
+    elif "start" in item or "end" in item:
+        # an open end is two dots. Source: ISO 8601-2, section 8
+        start, end = item.get("start", ".."), item.get("end", "..")
+        yield f"interval:{start}/{end}".replace(" ", "T")
     elif kind == "datetimeV2.duration":
         yield number_reading("duration", float(value or 0))
     elif kind in _TIME_TYPES and value is not None:

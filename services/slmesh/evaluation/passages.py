@@ -77,6 +77,7 @@ def _dstc11(
     for row in knowledge:
         entities[_entity(row.text("doc_id"))].append(row)
     pools: dict[tuple[str, ...], Pool] = {}
+    questions: dict[tuple[str, ...], list[Question]] = defaultdict(list)
     for row in turns:
         relevant = frozenset(map(str, row.items("relevant")))
         if not row.truth("knowledge_seeking") or not relevant:
@@ -90,7 +91,11 @@ def _dstc11(
         missing = relevant - pools[about].passages.keys()
         if missing:
             raise row.wrong(f"the knowledge has no snippet '{min(missing)}'")
-        yield Question(_TURNS, row.place, row.text("query"), pools[about], relevant)
+        question = Question(_TURNS, row.place, row.text("query"), pools[about], relevant)
+        questions[about].append(question)
+    # pool by pool, as a service that remembers passages reads each of them once
+    for asked in questions.values():
+        yield from asked
 
 
 def _entity(snippet: str) -> str:

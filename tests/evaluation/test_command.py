@@ -1,0 +1,73 @@
+"""``slmesh eval`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.evaluation.samples import write_rows
+from tests.services import write_service
+
+ROWS = [{"text": "refund please", "label": "refund"}, {"text": "why", "label": "card"}]
+
+
+@pytest.fixture
+def slmesh(tmp_path):
+    write_service(tmp_path / "services", "echo")
+    write_rows(tmp_path / "a.jsonl.gz", ROWS)
+    write_rows(tmp_path / "b.jsonl", ROWS[:1])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")}
+        clean |= {"SLMESH_SERVICE_PATH": str(tmp_path / "services")}
+        return subprocess.run(
+            [sys.executable, "-m", "slmesh.cli", "eval", *arguments],
+            env=clean,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_json_is_one_object_alone_on_standard_output(slmesh):
+    done = slmesh("echo", "--data", "a.jsonl.gz", "--data", "b.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    figures = json.loads(line)
+    assert figures["n"] == 3
+    assert figures["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_people_get_a_table(slmesh):
+    done = slmesh("echo", "--data", "a.jsonl.gz", "b.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+    assert "0.6667" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("ecko", "--data", "b.jsonl"), "did you mean 'echo'", id="service"),
+        pytest.param(("echo", "--data", "c.jsonl"), "c.jsonl cannot be read", id="file"),
+        pytest.param(
+            ("echo", "--data", "b.jsonl", "--address", "x:1", "--local"),
+            "--address goes with neither",
+            id="two-places",
+        ),
+        pytest.param(
+            ("echo", "--data", "b.jsonl", "--address", "127.0.0.1:1"), "Is the mesh up?", id="down"
+        ),
+    ],
+)
+def test_a_mistake_is_explained_without_a_traceback(slmesh, arguments, message):
+    done = slmesh(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
