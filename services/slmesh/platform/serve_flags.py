@@ -45,26 +45,38 @@ def cluster_environment(
         short_dir: A folder with a path short enough for Unix sockets in it.
         haproxy: Whether there is a HAProxy; without one Serve's own proxy serves.
     """
-    folder = short_dir / "haproxy"
-    last = ports.replica_ports - 1
-    environment = {
+    flags = _ray_flags() | _serve_flags(settings, ports)
+    if not haproxy:
+        return flags | {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+    return flags | _haproxy_flags(ports, short_dir / "haproxy")
+
+
+def _ray_flags() -> dict[str, str]:
+    return {
         "RAY_ADDRESS": "",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # this cluster's own, and no file in the home
         "RAY_enable_metrics_collection": "0",  # needs Ray's agent; replicas have their own metrics
-        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
         "RAY_DEDUP_LOGS": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 is for batch work; these processes answer people
         "OMP_NUM_THREADS": "1",  # Ray would set the cores of the actor, 0
+    }
+
+
+def _serve_flags(settings: Settings, ports: ServePorts) -> dict[str, str]:
+    last = ports.replica_ports - 1
+    largest = str(2 * settings.max_message_bytes)
+    return {
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
         # a machine busy with model loads needs more than the 5 s of the default
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # the service computes in a thread of its own, so user code may share the replica's loop
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
         "RAY_SERVE_PROXY_USE_GRPC": "1",
-        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(2 * settings.max_message_bytes),
-        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2 * settings.max_message_bytes),
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": largest,
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": largest,
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_http),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.fallback_grpc),
@@ -73,9 +85,10 @@ def cluster_environment(
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports.replica_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ports.replica_grpc + last),
     }
-    if not haproxy:
-        return environment | {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
-    return environment | {
+
+
+def _haproxy_flags(ports: ServePorts, folder: Path) -> dict[str, str]:
+    return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # names of one letter: Serve adds the node's 56 and a Unix socket has room for 107
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "c"),
