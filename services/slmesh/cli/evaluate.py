@@ -23,6 +23,11 @@ _DIGITS = 6
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("eval")(_eval)
+    bench = typer.Typer(no_args_is_help=True, help="Measure the mesh: hops, memory, start.")
+    bench.command("hop")(_bench_hop)
+    bench.command("memory")(_bench_memory)
+    bench.command("startup")(_bench_startup)
+    app.add_typer(bench, name="bench")
 
 
 def _eval(
@@ -76,6 +81,44 @@ def _eval(
         print_table(f"{service} on {', '.join(map(str, data))}", ("figure", ">"), _lines(figures))
 
 
+def _bench_hop(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """What a call costs through the mesh, against bare servers and Serve's default chain."""
+    from slmesh.bench.hop import run
+
+    _show_bench("hop", run(load_settings(), rounds=rounds, on_progress=_step), as_json)
+
+
+def _bench_memory(as_json: JsonOption = False) -> None:
+    """What the processes of the mesh that is up take in memory."""
+    from slmesh.bench.memory import run
+
+    _show_bench("memory", run(load_settings()), as_json)
+
+
+def _bench_startup(
+    rounds: Annotated[int, typer.Option(min=1, help="Local meshes to start.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """How long a mesh takes until all is healthy, and a local mesh to its first answer."""
+    from slmesh.bench.startup import run
+
+    _show_bench("startup", run(load_settings(), rounds=rounds, on_progress=_step), as_json)
+
+
+def _step(step: str) -> None:
+    stderr.print(f"[dim]{step}[/]", highlight=False)
+
+
+def _show_bench(what: str, figures: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(figures)
+    else:
+        print_table(f"bench {what}", ("figure", ">"), _lines(figures))
+
+
 async def _measure(
     subject: Subject, cases: Cases, settings: Settings, address: str
 ) -> dict[str, Any]:
@@ -100,11 +143,14 @@ def _rounded(value: Any) -> Any:
 
 def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the figures as rows of a table, those of a group indented under its name."""
-    rows = []
+    rows: list[tuple[str, str]] = []
     for name, value in figures.items():
         if isinstance(value, dict):
             rows.append((name, ""))
             rows += [(f"  {inner}", shown) for inner, shown in _lines(value)]
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            # a list of records: one line each, so that they can be compared
+            rows += [(name, ", ".join(f"{k} {v}" for k, v in row.items() if v)) for row in value]
         else:
             rows.append((name, f"{value:.4f}" if isinstance(value, float) else str(value)))
     return rows
