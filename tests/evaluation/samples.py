@@ -117,6 +117,17 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         {"id": "g-1", "text": "hm", "emotions": [], "sentiment": ["neutral", "positive"]},
         {"id": "g-2", "text": "really?", "emotions": [], "sentiment": ["ambiguous"]},
     ],
+    "gsm8k": [
+        {"id": "q-0", "question": "Two and two?", "answer": "4", "final": "4", "steps": 2},
+        {"id": "q-1", "question": "Three and one?", "answer": "4", "final": "4", "steps": 3},
+    ],
+    "wnut17": [
+        {
+            "id": "w-0",
+            "tokens": ["Ada", "Lovelace", "left", "Leeds", "by", "Zeppelin"],
+            "tags": ["B-person", "I-person", "O", "B-location", "O", "B-product"],
+        }
+    ],
     "purplellama_injection": [
         {
             "id": "i-0",

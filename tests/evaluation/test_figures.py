@@ -174,6 +174,17 @@ def test_what_the_narrow_request_finds_stands():
     assert field_figures([expected], [[wide, narrow]])["span_f1"] == 1
 
 
+def test_values_are_given_with_and_without_rows_of_an_engine():
+    values = (ExpectedField("a", 0, 5, frozenset({"number:7"})),)
+    answer = [ExtractResponse(fields=[field("a", 0, 5, number=7.0)])]
+    figures = field_figures(
+        [ExpectedFields(values), ExpectedFields(values, (), True)], [answer, [ExtractResponse()]]
+    )
+    assert figures["value_exact"] == pytest.approx(1 / 2)
+    assert figures["value_exact_else"] == 1
+    assert figures["engine_specific"] == pytest.approx(1 / 2)
+
+
 def screened(*found: guard_pb2.Finding, complete: bool = True) -> guard_pb2.ScreenResponse:
     coverage = guard_pb2.COVERAGE_COMPLETE if complete else guard_pb2.COVERAGE_PARTIAL
     return guard_pb2.ScreenResponse(coverage=coverage, findings=found)

@@ -118,6 +118,40 @@ def test_a_specification_row_marks_what_its_model_finds(tmp_path):
     assert cases.left_out == {"recognizers_text: no field for AgeModel": 1}
 
 
+def test_tagged_words_become_spans_of_their_text(tmp_path):
+    case = read(tmp_path, subject("extract", field_sets=FIELD_SETS), "wnut17").cases[0]
+    assert case.requests()[0].text == "Ada Lovelace left Leeds by Zeppelin"
+    assert case.expected == ExpectedFields(
+        (ExpectedField("person", 0, 12), ExpectedField("place", 18, 23)), ((27, 35),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "specific"),
+    [
+        ({"timex": "2016-11-08", "Mod": "since", "start": "2016-11-08"}, True),
+        ({"timex": "2016-SU", "value": "not resolved"}, True),
+        ({"timex": "PRESENT_REF", "value": "2016-11-08 00:00:00"}, True),
+        ({"timex": "2016-11-08", "value": "2016-11-08"}, False),
+    ],
+)
+def test_conventions_of_an_engine_are_told_by_rule(tmp_path, item, specific):
+    result = {"text": "seven", "start": 0, "end": 4, "typeName": "datetimeV2.date"}
+    row = SAMPLES["recognizers_text"][0] | {
+        "model": "DateTimeModel",
+        "results": [result | {"resolution": {"values": [item]}}],
+    }
+    about = subject("extract", field_sets=FIELD_SETS)
+    (case,) = read_cases([write_rows(tmp_path / "r.jsonl", [row])], about).cases
+    assert case.expected.engine_specific is specific
+
+
+def test_steps_of_a_solution_are_levels_of_complexity(tmp_path):
+    cases = read(tmp_path, subject("score"), "gsm8k")
+    assert [case.expected for case in cases.cases] == [ExpectedLevel("complexity", "moderate")]
+    assert cases.left_out == {"gsm8k: not exactly one level of the scale": 1}
+
+
 def test_personal_data_have_our_kinds(tmp_path):
     case = read(tmp_path, subject("guard"), "presidio_pii").cases[0]
     assert case.expected.personal == {("person", 0, 3), ("email", 25, 40)}

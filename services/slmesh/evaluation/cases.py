@@ -106,10 +106,13 @@ class ExpectedFields:
         fields: What the text holds.
         unjudged: Ranges the set marks with labels that have no field of ours; what is found there
             is neither right nor wrong.
+        engine_specific: Whether the row holds a convention of the engine it was written for, by the
+            committed rule; it counts, and the figures without such rows are given too.
     """
 
     fields: tuple[ExpectedField, ...]
     unjudged: tuple[tuple[int, int], ...] = ()
+    engine_specific: bool = False
 
 
 @dataclass(frozen=True)

@@ -64,29 +64,54 @@ def field_figures(
         The figures of :meth:`SpanCounts.figures`. Where values are expected: ``value_exact``, the
         share of fields whose value is right, a missed one being wrong; ``value_exact_by_type`` and
         ``value_n_by_type``. A field's value may be found anywhere over the field's span: whether the
-        span is exact is the other figures' business.
+        span is exact is the other figures' business. Where rows are specific to an engine,
+        ``engine_specific`` is their share, and ``value_exact_else`` (``_by_type``) is without them.
     """
-    spans = SpanCounts()
-    valued: Counter[str] = Counter()
-    right: Counter[str] = Counter()
-    for item, responses in zip(expected, answers, strict=True):
-        fields = found_fields(responses)
-        theirs = {(field.name, field.start, field.end) for field in item.fields}
-        ours = {(field.name, field.span.start, field.span.end) for field in fields}
-        unjudged = [*item.unjudged]
-        spans.add(theirs, {span for span in ours if span in theirs or _judged(span, unjudged)})
-        for field in item.fields:
-            if field.values:
-                valued[field.name] += 1
-                right[field.name] += any(_is_value_of(field, found) for found in fields)
-    figures = spans.figures()
-    if valued:
-        figures["value_exact"] = right.total() / valued.total()
-        figures["value_exact_by_type"] = {
-            name: right[name] / count for name, count in sorted(valued.items())
-        }
-        figures["value_n_by_type"] = dict(sorted(valued.items()))
+    figures = _span_figures(expected, answers)
+    values = _values(expected, answers)
+    if values:
+        figures |= _value_figures(values)
+    if values and any(item.engine_specific for item in expected):
+        plain = [place for place, item in enumerate(expected) if not item.engine_specific]
+        values = _values([expected[place] for place in plain], [answers[place] for place in plain])
+        figures["engine_specific"] = 1 - len(plain) / len(expected)
+        named = _value_figures(values)
+        figures["value_exact_else"] = named["value_exact"]
+        figures["value_exact_else_by_type"] = named["value_exact_by_type"]
     return figures
+
+
+def _span_figures(
+    expected: Sequence[ExpectedFields], answers: Sequence[Sequence[ExtractResponse]]
+) -> dict[str, Any]:
+    spans = SpanCounts()
+    for item, responses in zip(expected, answers, strict=True):
+        theirs = {(field.name, field.start, field.end) for field in item.fields}
+        ours = {(field.name, field.span.start, field.span.end) for field in found_fields(responses)}
+        spans.add(theirs, {span for span in ours if span in theirs or _judged(span, item.unjudged)})
+    return spans.figures()
+
+
+def _values(
+    expected: Sequence[ExpectedFields], answers: Sequence[Sequence[ExtractResponse]]
+) -> list[tuple[str, bool]]:
+    """Return the name of each field with a value to judge, and whether it is right."""
+    return [
+        (field.name, any(_is_value_of(field, found) for found in found_fields(responses)))
+        for item, responses in zip(expected, answers, strict=True)
+        for field in item.fields
+        if field.values
+    ]
+
+
+def _value_figures(values: Sequence[tuple[str, bool]]) -> dict[str, Any]:
+    counts = Counter(name for name, _ in values)
+    right = Counter(name for name, is_right in values if is_right)
+    return {
+        "value_exact": right.total() / max(1, counts.total()),
+        "value_exact_by_type": {name: right[name] / n for name, n in sorted(counts.items())},
+        "value_n_by_type": dict(sorted(counts.items())),
+    }
 
 
 def found_fields(responses: Sequence[ExtractResponse]) -> list[Field]:

@@ -116,7 +116,7 @@ def _left_out(name: str, row: Row, plan: _Plan | None) -> str:
 
 
 def _case(name: str, row: Row, plan: _Plan) -> RequestCase:
-    text = row.text("text")
+    text = _text(name, row)
     fields: list[ExpectedField] = []
     unjudged: list[tuple[int, int]] = []
     for span in _spans(name, row):
@@ -126,7 +126,8 @@ def _case(name: str, row: Row, plan: _Plan) -> RequestCase:
             unjudged.append((start, end))
         else:
             fields.append(ExpectedField(field, start, end, span.values))
-    expected = ExpectedFields(tuple(_joined(text, fields, plan.joined)), tuple(unjudged))
+    joined = tuple(_joined(text, fields, plan.joined))
+    expected = ExpectedFields(joined, tuple(unjudged), _is_engine_specific(name, row, plan))
     wanted = [] if plan.own else sorted(set(plan.fields.values()))
     request = ExtractRequest(text=text, field_set=plan.field_set, fields=wanted, locale=plan.locale)
     moment = _reference(name, row)
@@ -151,12 +152,32 @@ def _asked(name: str, row: Row, plan: _Plan, request: ExtractRequest) -> Iterato
         yield narrow
 
 
+def _text(name: str, row: Row) -> str:
+    return " ".join(map(str, row.items("tokens"))) if name == "wnut17" else row.text("text")
+
+
+def _is_engine_specific(name: str, row: Row, plan: _Plan) -> bool:
+    rule: Mapping[str, Sequence[str]] | None = label_map("extract", name).get("engine_specific")
+    if rule is None:
+        return False
+    return any(
+        any(key in item for key in rule["keys"])
+        or item.get("value") in rule["values"]
+        or item.get("timex") in rule["timex"]
+        for result in row.items("results")
+        if result.get("typeName", result.get("typename", "")) in plan.fields
+        for item in (result.get("resolution") or {}).get("values", ())
+    )
+
+
 def _spans(name: str, row: Row) -> list[_Span]:
     try:
         if name == "nlupp":
             return list(_nlupp_spans(row))
         if name == "recognizers_text":
             return list(_recognizers_spans(row))
+        if name == "wnut17":
+            return list(_tagged_spans(row))
         return [
             _Span(span["slot"], int(span["start"]), int(span["end"])) for span in row.items("spans")
         ]
@@ -183,6 +204,26 @@ def _recognizers_spans(row: Row) -> Iterator[_Span]:
         end = int(result["end"]) + 1 if "end" in result else start + len(written)
         kind = result.get("typeName", result.get("typename", ""))
         yield _Span(kind, start, end, recognizers_readings({**result, "typeName": kind}))
+
+
+def _tagged_spans(row: Row) -> Iterator[_Span]:
+    """Yield the spans of words tagged B-label, I-label or O, the words joined by spaces."""
+    tokens, tags = row.items("tokens"), row.items("tags")
+    if len(tokens) != len(tags):
+        raise row.wrong(f"{len(tokens)} tokens have {len(tags)} tags")
+    span: _Span | None = None
+    start = 0
+    for token, tag in zip(tokens, tags, strict=True):
+        end = start + len(token)
+        if span is not None and tag == f"I-{span.label}":
+            span = _Span(span.label, span.start, end)
+        else:
+            if span is not None:
+                yield span
+            span = None if tag == "O" else _Span(tag[2:], start, end)
+        start = end + 1
+    if span is not None:
+        yield span
 
 
 def _reference(name: str, row: Row) -> datetime | None:

@@ -68,7 +68,8 @@ def level_cases(files: Sequence[DataFile], _: Subject) -> Cases:
             if expected is None:
                 left_out[f"{name}: not exactly one level of the scale"] += 1
                 continue
-            request = ScoreRequest(text=row.text("text"), scales=[expected.scale])
+            text = row.text(file.format.text)
+            request = ScoreRequest(text=text, scales=[expected.scale])
             cases.append(RequestCase(name, row.place, expected, (request,)))
     return Cases(tuple(cases), left_out)
 
@@ -118,7 +119,9 @@ def _level(name: str, row: Row) -> ExpectedLevel | None:
     if mapped is None:
         return ExpectedLevel(row.text("scale"), row.text("label"))
     column = mapped["column"]
-    if isinstance(row.values.get(column), list):
+    if "named" in mapped:
+        level = mapped["named"].get(row.values.get(column))
+    elif isinstance(row.values.get(column), list):
         named = row.items(column)
         level = named[0] if len(named) == 1 else None
     else:

@@ -61,19 +61,18 @@ def finding_cases(files: Sequence[DataFile], _: Subject) -> Cases:
             if name == "xstest" and row.text("label") != "safe":
                 left_out["xstest: unsafe prompts, which are requests and no injections"] += 1
             else:
-                cases.append(_case(name, row))
+                cases.append(_case(name, row, file.format.text))
     cases += _attacked(attacks, contexts)
     return Cases(tuple(cases), left_out)
 
 
-def _case(name: str, row: Row) -> RequestCase:
+def _case(name: str, row: Row, column: str) -> RequestCase:
     if name == "presidio_pii":
         return _personal_case(name, row)
     if name == "golden_findings":
         return _golden_case(name, row)
-    if name == "bipia_contexts":
-        return _injection_case(name, row.place, row.text("context"), ORIGIN_DOCUMENT, False)
-    return _injection_case(name, row.place, row.text("text"), ORIGIN_USER, name in _INJECTED)
+    origin = ORIGIN_DOCUMENT if name == "bipia_contexts" else ORIGIN_USER
+    return _injection_case(name, row.place, row.text(column), origin, name in _INJECTED)
 
 
 def _injection_case(
