@@ -332,9 +332,14 @@ def _threshold(examples: Sequence[Example], best: Mapping[int, float], rate: flo
         if example.injected is None and not example.source.startswith(_OWN):
             by_source.setdefault(example.source, []).append(score)
     highest = max(
-        sorted(scores, reverse=True)[int(rate * len(scores))] for scores in by_source.values()
+        sorted(scores, reverse=True)[_allowed(rate, len(scores))] for scores in by_source.values()
     )
     return float(np.nextafter(highest, np.inf)) + 1e-6
+
+
+def _allowed(rate: float, count: int) -> int:
+    """Return how many texts may be flagged; one is at most 1 % of a hundred, whatever the rate."""
+    return max(int(rate * count), 1 if count >= 100 else 0)
 
 
 def _out_of_fold(

@@ -97,9 +97,9 @@ def personal_metrics(
         ]
         counts = {"right": Counter[str](), "wrong": Counter[str](), "missed": Counter[str]()}
         characters = covered = read = 0
-        started = time.perf_counter()
+        started = time.process_time()  # of one core, whatever else the machine does
         answers = [find_personal_data(row["text"], tagger_of(template_of(row))) for row in rows]
-        elapsed = time.perf_counter() - started
+        elapsed = time.process_time() - started
         for row, answer in zip(rows, answers, strict=True):
             gold = {
                 (LABEL_MAP[span["label"]], span["start"], span["end"])
@@ -201,7 +201,8 @@ def _injection_lines(content: Mapping[str, Any]) -> list[str]:
         "The share of texts with at least one finding, with its 95 % Wilson interval. A window is a"
         " finding when its probability reaches the threshold of the tier that judged it. Thresholds"
         " are the lowest at which at most 0.5 % of the texts of every benign public source are"
-        " flagged, over its validation rows and its out-of-fold training rows together: half of the"
+        " flagged (or one text, of a source of 100 to 199), over its validation rows and its"
+        " out-of-fold training rows together: half of the"
         " 1 % that is allowed, because the figures of benign sources are not independent of the"
         " threshold. The last column is the share of flagged training texts, each judged by a model"
         " that has not seen its group. The rows of bipia are 12 attacks in 9 documents each, so its"
