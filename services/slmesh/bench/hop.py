@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slmesh.bench.chains import bare_chain, mesh, serve_chain
@@ -16,7 +16,7 @@ from slmesh.bench.load import Target, measure
 from slmesh.bench.machine import machine
 from slmesh.mesh.settings import Settings
 
-__all__ = ["TARGETS", "run"]
+__all__ = ["TARGETS", "ratios", "run"]
 
 BARE, MESH, MESH_OFF, SERVE = "bare", "mesh", "mesh_instruments_off", "serve_default"
 INGRESS, FALLBACK = "ingress_one_hop", "ingress_one_hop_without_haproxy"
@@ -69,12 +69,14 @@ def run(
         "rounds": rounds,
         "in_flight": in_flight,
         "chains": chains,
-        "ratios": _ratios(chains),
+        "ratios": ratios(chains),
         "targets": TARGETS,
     }
 
 
-def _ratios(chains: dict[str, dict[str, float]]) -> dict[str, float]:
+def ratios(chains: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the ratios that the project promises, and what HAProxy is worth."""
+
     def ratio(value: str, one: str, other: str) -> float:
         return round(chains[one][value] / chains[other][value], 2)
 

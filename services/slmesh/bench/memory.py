@@ -15,7 +15,7 @@ from slmesh.mesh.settings import Settings
 from slmesh.platform.processes import command_of, memory_of, session_members
 from slmesh.platform.state import MeshState
 
-__all__ = ["TARGETS", "run"]
+__all__ = ["TARGETS", "name_of", "run"]
 
 TARGETS = {"mesh_pss_mib": 5 * 1024, "slm_replica_rss_mib": 450}
 """What the project promises, at most: the whole mesh, and a replica of a small model."""
@@ -43,7 +43,7 @@ def run(settings: Settings) -> dict[str, Any]:
         rows.append(
             {
                 "pid": pid,
-                "what": f"replica {record.service}" if record else _name(pid),
+                "what": f"replica {record.service}" if record else name_of(pid),
                 "contract": record.contract if record else "",
                 "rss_mib": round(memory.rss_mib, 1),
                 "pss_mib": round(memory.pss_mib, 1),
@@ -61,7 +61,7 @@ def run(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
     """Return what a process is, without the paths of this machine."""
     words = command_of(pid).split()
     if not words:

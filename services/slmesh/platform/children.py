@@ -97,7 +97,9 @@ class Child:
         if self._process is None:
             return ""
         end_processes(self._process.pid, grace_s=0.5)
-        return f"it ended with status {self._process.returncode}; see {self._log_path}"
+        last = _last_line(self._log_path)
+        why = f": {last}" if last else ""
+        return f"it ended with status {self._process.returncode}{why}; see {self._log_path}"
 
     def stop(self) -> None:
         """End the process and all it started."""
@@ -201,6 +203,14 @@ class RouterChild(Child):
     def address(self, event: dict[str, Any]) -> str:
         """Return where the router serves, from the line it prints when it does."""
         return str(event.get("address") or f"{self._settings.host}:{self._settings.router_port}")
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
