@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,7 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ConsulAgentProcess", "ConsulMissingError", "eventually", "find_consul", "free_ports"]
+from tests.ports import free_ports
+
+__all__ = ["ConsulAgentProcess", "ConsulMissingError", "eventually", "find_consul"]
 
 _SUITE = "bullseye"
 """The last Debian suite that has Consul, version 1.8.7."""
@@ -127,27 +128,6 @@ def _run(command: Sequence[str], folder: Path) -> str:
             f"no consul on the PATH, and '{command[0]}' could not fetch it: {' '.join(last)}"
         )
     return done.stdout
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago, for TCP and UDP."""
-    held: list[socket.socket] = []
-    ports: list[int] = []
-    try:
-        while len(ports) < count:
-            tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-            held += [tcp, udp]
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            try:
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            ports.append(port)
-    finally:
-        for item in held:
-            item.close()
-    return ports
 
 
 def eventually(condition: Callable[[], Any], *, timeout_s: float = 15.0) -> Any:

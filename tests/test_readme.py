@@ -69,8 +69,8 @@ COMMANDS = [
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_runs_against_a_mesh_that_is_up(command, mesh_up, tmp_path):
-    done = run(["bash", "-euc", command], tmp_path, **mesh_up.environment)
+def test_a_command_runs_against_a_mesh_that_is_up(command, running_mesh, tmp_path):
+    done = run(["bash", "-euc", command], tmp_path, **running_mesh.environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from tests.consul_agent import ConsulAgentProcess, free_ports
+from tests.consul_agent import ConsulAgentProcess
+from tests.ports import free_ports
 
 from slmesh.discovery.agent import ConsulAgent, GrpcCheck, Registration
 from slmesh.discovery.consul import ConsulDiscovery

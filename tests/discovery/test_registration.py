@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.consul_agent import ConsulAgentProcess, free_ports
+from tests.consul_agent import ConsulAgentProcess
 from tests.discovery.conftest import HealthServer
+from tests.ports import free_ports
 
 from slmesh.discovery.agent import ConsulAgent, GrpcCheck
 from slmesh.discovery.consul import ConsulDiscovery

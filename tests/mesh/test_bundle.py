@@ -32,6 +32,12 @@ def test_a_bundle_survives_the_disk(tmp_path):
     assert bundle.provenance("s", "linear").digest == bundle.digest
 
 
+def test_an_array_keeps_its_rows_whatever_its_order_in_memory(tmp_path):
+    array = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    bundle = write_bundle(tmp_path / "b", CONTENT, {"w": array}, {})
+    assert bundle.tensors()["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_the_label_set_revision_follows_the_set_and_not_its_order(tmp_path):
     one = write(tmp_path / "1")
     two = write(tmp_path / "2", label_set={"labels": ["a", "b"]})

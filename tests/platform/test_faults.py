@@ -10,21 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.platform.conftest import settings_on_free_ports
+from tests.running_mesh import settings_on_free_ports
 
 from slmesh.api.classify.v1 import classify_pb2
 from slmesh.mesh.errors import FailedPrecondition, MeshError
-from slmesh.mesh.replica_record import read_records
 from slmesh.platform.mesh_status import status
 from slmesh.platform.processes import command_of, session_members
 from slmesh.platform.supervisor import Supervisor
 
 LONGEST_RECOVERY_S = 30.0  # measured: 6 to 9 s; Ray 2.60 was seen to take 15
-
-
-def replica_of(mesh, service: str) -> int:
-    (record,) = [r for r in read_records(mesh.settings.state_dir) if r.service == service]
-    return record.pid
 
 
 def test_a_service_that_cannot_load_says_why_and_is_given_up(mesh):
@@ -61,7 +55,7 @@ def test_every_process_is_a_target_of_prometheus(mesh):
 
 
 def test_a_replica_holds_no_torch(mesh):
-    assert "torch" not in Path(f"/proc/{replica_of(mesh, 'steady')}/maps").read_text()
+    assert "torch" not in Path(f"/proc/{mesh.pid('steady')}/maps").read_text()
 
 
 def test_a_second_mesh_in_the_same_folder_is_refused(mesh):
@@ -111,7 +105,7 @@ async def test_killing_one_service_is_no_error_for_another(client, mesh):
         return time.monotonic() - started
 
     others = asyncio.create_task(call_the_other())
-    pid = replica_of(mesh, "worker")
+    pid = mesh.pid("worker")
     os.kill(pid, signal.SIGKILL)
     killed.set()
     took_s = await call_the_killed()
@@ -119,7 +113,7 @@ async def test_killing_one_service_is_no_error_for_another(client, mesh):
     assert errors == []
     assert calls > 50
     assert took_s < LONGEST_RECOVERY_S
-    assert replica_of(mesh, "worker") != pid
+    assert mesh.pid("worker") != pid
 
 
 async def test_a_killed_router_comes_back(mesh):

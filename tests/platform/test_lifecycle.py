@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.platform.conftest import settings_on_free_ports
+from tests.running_mesh import settings_on_free_ports
 from tests.services import write_service
 
 from slmesh.mesh.settings import Settings, child_environment
@@ -28,7 +28,8 @@ UP = """
 import json
 from slmesh.mesh.settings import load_settings
 from slmesh.platform.lifecycle import up
-up(load_settings(), on_settled=lambda mesh: print(json.dumps(mesh.timings_s), flush=True))
+told = lambda mesh: print(json.dumps(mesh.timings_s), flush=True)
+up(load_settings(), services=["steady"], on_settled=told)
 """
 LONGEST_STOP_S = 10.0
 

@@ -22,8 +22,8 @@ from typing import Any
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tests.platform.conftest import free_ports
 from tests.platform.ray_facts import DETAILS
+from tests.ports import free_ports
 
 from slmesh.mesh.settings import Settings, child_environment
 from slmesh.platform.ports import pick_serve_ports

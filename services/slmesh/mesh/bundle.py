@@ -193,10 +193,13 @@ def write_bundle(
         tensors: Arrays by name.
         texts: Further files by name, such as ``card.md``.
     """
+    import numpy as np
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(dict(tensors), folder / _WEIGHTS)
+    # safetensors writes an array in Fortran order without a word as if it were in C order
+    ordered = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    save_file(ordered, folder / _WEIGHTS)
     (folder / _WEIGHTS).chmod(0o644)  # safetensors writes for its owner alone
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
