@@ -44,6 +44,7 @@ def echo_settings(settings: Settings, folder: Path, **values: Any) -> Settings:
         router_address=f"127.0.0.1:{router_port}",
         host="127.0.0.1",
         discovery="static",
+        ingress_address="",
         tls_certificate=None,
         tls_key=None,
         **values,

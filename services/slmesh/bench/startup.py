@@ -51,7 +51,10 @@ def run(
     router_port, ingress_port = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="slmesh-bench-") as folder:
         own = settings.with_values(
-            state_dir=Path(folder), router_port=router_port, ingress_port=ingress_port
+            state_dir=Path(folder),
+            router_port=router_port,
+            ingress_port=ingress_port,
+            ingress_address="",
         )
 
         def tell(step: Progress) -> None:

@@ -27,7 +27,7 @@ from slmesh.platform.processes import end_processes
 from slmesh.platform.serve_flags import cluster_environment
 from slmesh.platform.state import MeshState
 
-__all__ = ["Child", "ClusterChild", "RouterChild"]
+__all__ = ["Child", "ClusterChild", "RegistrarChild", "RouterChild"]
 
 Events = queue.Queue[tuple["Child", dict[str, Any]]]
 
@@ -203,6 +203,33 @@ class RouterChild(Child):
     def address(self, event: dict[str, Any]) -> str:
         """Return where the router serves, from the line it prints when it does."""
         return str(event.get("address") or f"{self._settings.host}:{self._settings.router_port}")
+
+
+class RegistrarChild(Child):
+    """What tells Consul of the services.
+
+    Args:
+        settings: The mesh's settings.
+        state: The mesh's state folder.
+        services: The services to tell of.
+        events: Where events go; it has none.
+    """
+
+    def __init__(
+        self, settings: Settings, state: MeshState, services: Sequence[str], *, events: Events
+    ) -> None:
+        super().__init__("registrar", state.logs_dir / "registrar.log", events, grace_s=3.0)
+        self._settings = settings
+        self._services = services
+
+    def command(self) -> Sequence[str]:
+        """See :class:`Child`."""
+        module = "slmesh.platform.registrar"
+        return ["slmesh.platform.tether", str(os.getpid()), module, *self._services]
+
+    def environment(self) -> dict[str, str]:
+        """See :class:`Child`."""
+        return child_environment(self._settings)
 
 
 def _last_line(path: Path) -> str:

@@ -23,7 +23,7 @@ from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.replica_record import failures, read_records
 from slmesh.mesh.settings import Settings
-from slmesh.platform.children import Child, ClusterChild, RouterChild
+from slmesh.platform.children import Child, ClusterChild, RegistrarChild, RouterChild
 from slmesh.platform.ports import pick_serve_ports, require_free
 from slmesh.platform.processes import start_ticks
 from slmesh.platform.serve_flags import FALLBACK_NOTICE, haproxy_binary
@@ -40,6 +40,7 @@ _FIRST_RESTART_S = 0.5
 _STABLE_S = 60.0
 """A child that ran for so long is started again at once, however often it has ended before."""
 _LONGEST_RESTART_S = 30.0
+_MOST_FAILED_STARTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +172,10 @@ class Supervisor:
             self._children = [cluster]
             if self._with_router:
                 self._children.append(RouterChild(settings, self.state, events=self._events))
+            if settings.discovery == "consul":
+                self._children.append(
+                    RegistrarChild(settings, self.state, list(self._services), events=self._events)
+                )
         except BaseException:
             self.state.release()
             raise
@@ -314,16 +319,15 @@ class Supervisor:
         why = child.clean_up()
         self._tell(child.name, "recovering", why)
         if isinstance(child, RouterChild):
-            never_served = not self._router
-            self._router = {}
-            if never_served and child.starts >= 3:
-                self._fail(FailedPrecondition(f"the router does not start: {why}"))
-            return
-        never_served = "serve" not in self._timings
-        for name in list(self._services):
-            self._take_service(name, {"state": "recovering", "running": 0, "message": why})
-        if never_served and child.starts >= 3:
-            self._fail(FailedPrecondition(f"Ray does not start: {why}"))
+            never_served, self._router = not self._router, {}
+        elif isinstance(child, ClusterChild):
+            never_served = "serve" not in self._timings
+            for name in list(self._services):
+                self._take_service(name, {"state": "recovering", "running": 0, "message": why})
+        else:
+            return  # Consul hears nothing for a while; the mesh itself goes on
+        if never_served and child.starts >= _MOST_FAILED_STARTS:
+            self._fail(FailedPrecondition(f"{child.name} does not start: {why}"))
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
