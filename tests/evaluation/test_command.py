@@ -71,3 +71,16 @@ def test_a_mistake_is_explained_without_a_traceback(slmesh, arguments, message):
     assert done.returncode == 1
     assert message in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_mesh_that_is_down_has_no_memory_to_measure(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "slmesh.cli", "bench", "memory", "--json"],
+        env={k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "no mesh is up to measure" in done.stderr

@@ -207,7 +207,12 @@ def test_personal_data_are_judged_by_span_and_by_character():
         frozenset({("person", 0, 4), ("card", 10, 16)}), frozenset({"person", "card"})
     )
     answer = screened(personal("person", 0, 4), personal("card", 10, 13), personal("age", 20, 22))
-    figures = finding_figures([case()], [expected], [answer])
+    request = guard_pb2.ScreenRequest(
+        segments=[guard_pb2.Segment(text="Anna, pay 411111 now or else")]
+    )
+    asked = RequestCase("set", "f.jsonl, line 1", expected, (request,))
+    figures = finding_figures([asked], [expected], [answer])
+    assert figures["token_f2"] == 1  # a part of the card is enough
     assert figures["span_precision"] == pytest.approx(1 / 2)  # ages are not marked here
     assert figures["span_recall"] == pytest.approx(1 / 2)
     assert figures["span_f1_by_type"] == {"card": 0.0, "person": 1.0}

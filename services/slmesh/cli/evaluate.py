@@ -87,7 +87,9 @@ def _bench_hop(
 ) -> None:
     """What a call costs through the mesh, against bare servers and Serve's default chain."""
     from slmesh.bench.hop import run
+    from slmesh.cli.lifecycle import _require_mesh_extra
 
+    _require_mesh_extra()
     _show_bench("hop", run(load_settings(), rounds=rounds, on_progress=_step), as_json)
 
 
@@ -104,7 +106,9 @@ def _bench_startup(
 ) -> None:
     """How long a mesh takes until all is healthy, and a local mesh to its first answer."""
     from slmesh.bench.startup import run
+    from slmesh.cli.lifecycle import _require_mesh_extra
 
+    _require_mesh_extra()
     _show_bench("startup", run(load_settings(), rounds=rounds, on_progress=_step), as_json)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Any
 
@@ -20,6 +22,7 @@ from slmesh.mesh.errors import FailedPrecondition, InvalidArgument
 
 __all__ = ["finding_figures", "interval", "recall_at_false_positive_rate"]
 
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _FALSE_POSITIVE_RATE = 0.01
 _Z = 1.959964
 """The quantile of the normal distribution for an interval of 95 %."""
@@ -52,7 +55,11 @@ def finding_figures(
             )
     figures: dict[str, Any] = {}
     pairs = list(zip(expected, responses, strict=True))
-    marked = [(item, response) for item, response in pairs if item.personal is not None]
+    marked = [
+        (_text(case), item, response)
+        for case, (item, response) in zip(cases, pairs, strict=True)
+        if item.personal is not None
+    ]
     if marked:
         figures |= _personal(marked)
     told = [
@@ -65,15 +72,17 @@ def finding_figures(
     return figures
 
 
-def _personal(pairs: Sequence[tuple[ExpectedFindings, ScreenResponse]]) -> dict[str, Any]:
-    """Return exact span scores, in all and by kind, and ``character_recall``.
+def _personal(marked: Sequence[tuple[str, ExpectedFindings, ScreenResponse]]) -> dict[str, Any]:
+    """Return exact span scores, in all and by kind, ``character_recall`` and ``token_f2``.
 
-    The latter is the share of the characters of personal data that are found, whatever the kind:
-    what redaction would cover.
+    ``character_recall`` is the share of the characters of personal data that are found, whatever the
+    kind: what redaction would cover. ``token_f2`` weighs recall four times as much as precision, over
+    words and signs of which any part is personal data, whatever the kind. Source: the token evaluator
+    of presidio-research, beta 2; words are cut here by a pattern, there by a model.
     """
     spans = SpanCounts()
-    wanted = covered = 0
-    for expected, response in pairs:
+    characters, tokens = Counter[str](), Counter[str]()
+    for text, expected, response in marked:
         theirs = expected.personal or frozenset()
         ours = {
             (found.kind, found.span.start, found.span.end)
@@ -82,13 +91,27 @@ def _personal(pairs: Sequence[tuple[ExpectedFindings, ScreenResponse]]) -> dict[
             and (expected.kinds is None or found.kind in expected.kinds)
         }
         spans.add(theirs, ours)
-        characters = {place for _, start, end in theirs for place in range(start, end)}
-        had = {place for _, start, end in ours for place in range(start, end)}
-        wanted, covered = wanted + len(characters), covered + len(characters & had)
+        wanted, had = _covered(theirs), _covered(ours)
+        characters.update(wanted=len(wanted), right=len(wanted & had))
+        for token in _TOKEN.finditer(text):
+            places = range(*token.span())
+            is_wanted, is_had = not wanted.isdisjoint(places), not had.isdisjoint(places)
+            tokens.update(wanted=is_wanted, had=is_had, right=is_wanted and is_had)
     figures = spans.figures()
-    if wanted:
-        figures["character_recall"] = covered / wanted
+    if characters["wanted"]:
+        figures["character_recall"] = characters["right"] / characters["wanted"]
+        # (1 + b^2) right / (b^2 wanted + had), with b = 2
+        figures["token_f2"] = 5 * tokens["right"] / (4 * tokens["wanted"] + tokens["had"])
     return figures
+
+
+def _text(case: Case) -> str:
+    request: Any = case.requests()[0]
+    return str(request.segments[0].text)
+
+
+def _covered(spans: Iterable[tuple[str, int, int]]) -> set[int]:
+    return {place for _, start, end in spans for place in range(start, end)}
 
 
 def _injections(told: Sequence[tuple[str, bool, float]]) -> dict[str, Any]:
