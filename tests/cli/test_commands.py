@@ -139,7 +139,7 @@ def test_a_changed_model_is_refused_with_both_digests(slmesh, tmp_path):
     (target / "card.md").write_text("changed")
     done = slmesh("models", "verify", "intent")
     assert done.returncode == 1
-    assert "card.md was changed: expected sha256:" in done.stdout
+    assert "card.md was changed: expected sha256:" in done.stdout.replace("\n", "")
 
 
 def test_the_flows_are_listed(slmesh):

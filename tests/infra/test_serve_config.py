@@ -94,7 +94,7 @@ def test_the_cluster_is_told_the_version_of_ray_it_is_tested_with() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_cluster_serves_as_the_local_mesh_does(manifests: list[Manifest]) -> None:
-    from slmesh.platform.applications import route_prefix, serve_options
+    from slmesh.platform.serve_options import route_prefix, serve_options
 
     applications = {app["name"]: app for app in serve_config_of(manifests)["applications"]}
     for manifest in manifests:

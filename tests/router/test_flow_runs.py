@@ -242,8 +242,8 @@ async def test_an_answer_that_was_cut_is_marked(mesh):
 
 async def test_a_callers_deadline_gives_a_degraded_answer_in_time(mesh):
     started = time.monotonic()
-    decision = await mesh.route("unsure reasoner:hang", timeout_s=0.5)
-    assert time.monotonic() - started < 0.5
+    decision = await mesh.route("unsure reasoner:hang", timeout_s=0.8)
+    assert time.monotonic() - started < 0.8
     assert codes(decision) == ["REASONER_TIMED_OUT"]
 
 

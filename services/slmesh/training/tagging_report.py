@@ -215,6 +215,19 @@ def _shares(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, float]]:
     }
 
 
+_LIMITS = (
+    "## Limits",
+    "",
+    "- The tagger is weak on names in running text without capitals or cue words, and on"
+    " social-media text (see wnut17). It is a first model; treat its probability seriously.",
+    "- Words for numbers, dates and durations are English; digits, currencies, month names and"
+    " the order of day and month follow the locale.",
+    "- A date without a year is its next occurrence (in the current month, this year's), even"
+    " where the past is meant.",
+    "",
+)
+
+
 def card(recipe: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Return the model card in Markdown, written from the measured figures."""
     spans = metrics["spans"]
@@ -264,15 +277,7 @@ def card(recipe: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         " powers, ranges open at one end and fiscal years follow conventions that these rules do not"
         " share. Fields found by rule carry no probability.",
         "",
-        "## Limits",
-        "",
-        "- The tagger is weak on names in running text without capitals or cue words, and on"
-        " social-media text (see wnut17). It is a first model; treat its probability seriously.",
-        "- Words for numbers, dates and durations are English; digits, currencies, month names and"
-        " the order of day and month follow the locale.",
-        "- A date without a year is its next occurrence (in the current month, this year's), even"
-        " where the past is meant.",
-        "",
+        *_LIMITS,
         f"Speed: {metrics['texts_per_s']} validation texts a second through the tagger alone, on"
         " one core, measured by the training run.",
         "",
