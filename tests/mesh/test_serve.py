@@ -143,6 +143,14 @@ async def test_another_contracts_stream_is_unimplemented(replica):
     assert context.code == grpc.StatusCode.UNIMPLEMENTED
 
 
+async def test_a_call_for_another_service_is_not_answered(replica):
+    context = Context(("application", "nobody"))
+    await replica.Classify(text("hello"), context)
+    assert (context.code, context.details) == (
+        grpc.StatusCode.NOT_FOUND, "service 'nobody' is not deployed",
+    )  # fmt: skip
+
+
 async def test_a_cancelled_call_is_cancelled_inside(replica, state):
     task = asyncio.create_task(replica.Classify(text("sleep 0.2"), Context()))
     await asyncio.sleep(0.05)

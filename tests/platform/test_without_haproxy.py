@@ -1,4 +1,4 @@
-"""A mesh where Ray brings no HAProxy: Serve's own proxy serves, the same errors arrive, and it says so."""
+"""A mesh where Ray brings no HAProxy: Serve's proxy serves, with the same errors, and it says so."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2
 
 from slmesh.mesh.boundary import Instruments
 from slmesh.mesh.catalog import find_manifest
+from slmesh.mesh.context import APPLICATION_KEY
 from slmesh.mesh.contract import Rpc, rpcs
 from slmesh.mesh.errors import MeshError, NotFound
 from slmesh.mesh.host import ServiceHost
@@ -149,19 +150,19 @@ class Replica:
 
     async def unary(self, rpc: Rpc, payload: bytes, grpc_context: Any) -> Any:
         """Answer one unary RPC, or set its error on the context."""
+        metadata = grpc_context.invocation_metadata()
         try:
-            if self._problem is not None:
-                raise self._problem
-            return await self._host.boundary.unary(rpc, payload, grpc_context.invocation_metadata())
+            self._must_serve(metadata)
+            return await self._host.boundary.unary(rpc, payload, metadata)
         except MeshError as error:
             return _refused(grpc_context, error)
 
     async def stream(self, rpc: Rpc, payload: bytes, grpc_context: Any) -> AsyncIterator[Any]:
         """Answer one streaming RPC; an error ends the stream in order."""
-        events = self._host.boundary.stream(rpc, payload, grpc_context.invocation_metadata())
+        metadata = grpc_context.invocation_metadata()
+        events = self._host.boundary.stream(rpc, payload, metadata)
         try:
-            if self._problem is not None:
-                raise self._problem
+            self._must_serve(metadata)
             async for event in events:
                 yield event
         except MeshError as error:
@@ -181,6 +182,18 @@ class Replica:
         return health_pb2.HealthCheckResponse(
             status="SERVING" if self._host.ready else "NOT_SERVING"
         )
+
+    def _must_serve(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        if self._problem is not None:
+            raise self._problem
+        for key, value in metadata:
+            # Serve's own proxy sends whatever name it is given to the only application there is
+            if key == APPLICATION_KEY and value not in ("", self._host.manifest.name):
+                raise NotFound(
+                    f"service '{str(value)[:80]}' is not deployed",
+                    reason="SERVICE_NOT_FOUND",
+                    metadata={"service": str(value)[:80]},
+                )
 
     def check_health(self) -> None:
         """Tell Serve whether to replace this replica.
