@@ -14,11 +14,11 @@ from slmesh.deploy.ray_service import RAY_VERSION, SERVE_FLAGS
 from slmesh.deploy.serve_config import (
     APPLICATIONS,
     SERVICERS,
-    deployment_options,
     grpc_options,
 )
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings
+from slmesh.platform.serve_options import serve_options
 
 OPTIONS = DeployOptions(image="slmesh:test")
 
@@ -58,7 +58,7 @@ def test_a_full_queue_is_answered_by_the_service_and_not_by_serve(
     manifests: list[Manifest],
 ) -> None:
     for manifest in manifests:
-        limit = deployment_options(manifest)["max_ongoing_requests"]
+        limit = serve_options(manifest)["max_ongoing_requests"]
         assert limit > manifest.max_queue_items + manifest.max_batch_size
 
 
@@ -66,7 +66,7 @@ def test_serve_waits_for_the_longest_request_before_it_stops_a_replica(
     manifests: list[Manifest],
 ) -> None:
     for manifest in manifests:
-        drain_s = deployment_options(manifest)["graceful_shutdown_timeout_s"]
+        drain_s = serve_options(manifest)["graceful_shutdown_timeout_s"]
         assert drain_s * 1000 > manifest.timeout_ms
 
 
@@ -80,7 +80,7 @@ def test_the_backstop_is_longer_than_every_timeout(manifests: list[Manifest]) ->
 def test_an_update_starts_the_new_replica_before_it_stops_the_old(
     manifests: list[Manifest],
 ) -> None:
-    assert all(deployment_options(m)["max_surge_percent"] == 100 for m in manifests)
+    assert all(serve_options(m)["max_surge_percent"] == 100 for m in manifests)
 
 
 def test_one_more_service_does_not_change_what_serve_freezes(manifests: list[Manifest]) -> None:
@@ -90,16 +90,6 @@ def test_one_more_service_does_not_change_what_serve_freezes(manifests: list[Man
 
 def test_the_cluster_is_told_the_version_of_ray_it_is_tested_with() -> None:
     assert version("ray") == RAY_VERSION
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_cluster_serves_as_the_local_mesh_does(manifests: list[Manifest]) -> None:
-    from slmesh.platform.serve_options import route_prefix, serve_options
-
-    applications = {app["name"]: app for app in serve_config_of(manifests)["applications"]}
-    for manifest in manifests:
-        assert deployment_options(manifest) == serve_options(manifest)
-        assert applications[manifest.name]["route_prefix"] == route_prefix(manifest.name)
 
 
 def test_a_cluster_has_the_flags_that_were_measured_on_the_local_mesh(tmp_path: Path) -> None:

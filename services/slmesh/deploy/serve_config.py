@@ -11,8 +11,9 @@ from typing import Any
 
 from slmesh.deploy.names import HTTP_PORT, INGRESS_PORT
 from slmesh.mesh.manifest import Manifest
+from slmesh.platform.serve_options import route_prefix, serve_options
 
-__all__ = ["MIB", "RISK_LABEL", "deployment_options", "grpc_options", "risk_class", "serve_config"]
+__all__ = ["MIB", "RISK_LABEL", "grpc_options", "risk_class", "serve_config"]
 
 APPLICATIONS = "slmesh.platform.applications:build"
 SERVICERS = "slmesh.mesh.serve.add_contracts_to_server"
@@ -22,7 +23,6 @@ RISK_LABEL = "risk"
 MIB = 1024 * 1024
 
 _BACKSTOP_S = 120
-_DRAIN_S = 20
 
 
 def risk_class(manifest: Manifest) -> str:
@@ -33,25 +33,6 @@ def risk_class(manifest: Manifest) -> str:
     is used for placement only.
     """
     return "reasoner" if manifest.contract == "reason" else "small"
-
-
-def deployment_options(manifest: Manifest) -> dict[str, Any]:
-    """Return what Serve must know about the one deployment of a service.
-
-    Serve's own limits stand above the service's queue, so that a full queue is answered by the
-    boundary, with a reason and a retry delay, and not by Serve with a bare code.
-    """
-    return {
-        "num_replicas": manifest.replicas,
-        "max_ongoing_requests": manifest.max_queue_items + 2 * manifest.max_batch_size,
-        "max_queued_requests": manifest.max_queue_items,
-        # A service of one replica would leave a gap of a model load in every update.
-        "max_surge_percent": 100,
-        "graceful_shutdown_wait_loop_s": 0.2,
-        "graceful_shutdown_timeout_s": max(_DRAIN_S, math.ceil(manifest.timeout_ms / 1000) + 5),
-        "health_check_period_s": 5,
-        "ray_actor_options": {"num_cpus": manifest.cpus},
-    }
 
 
 def grpc_options(manifests: Sequence[Manifest]) -> dict[str, Any]:
@@ -86,15 +67,14 @@ def serve_config(manifests: Sequence[Manifest]) -> dict[str, Any]:
 
 
 def _application(manifest: Manifest) -> dict[str, Any]:
-    deployment = deployment_options(manifest)
+    deployment = serve_options(manifest)
     deployment["ray_actor_options"] |= {
         "memory": manifest.memory_mib * MIB,
         "label_selector": {RISK_LABEL: risk_class(manifest)},
     }
     return {
         "name": manifest.name,
-        # Without a prefix of its own an application cannot be reached over gRPC.
-        "route_prefix": f"/{manifest.name}",
+        "route_prefix": route_prefix(manifest.name),
         "import_path": APPLICATIONS,
         "args": {"service": manifest.name},
         "deployments": [{"name": manifest.name, **deployment}],
