@@ -25,16 +25,19 @@ def question_figures(
     Returns:
         ``accuracy``, the share of questions whose first passage is right, or that are abstained on
         where no passage is; ``mrr_10`` over the questions that have an answer, see
-        :func:`reciprocal_rank`, an abstention counting 0; ``abstained``; and, of several sources,
-        ``mrr_10_by_source``.
+        :func:`reciprocal_rank`, by the order alone, abstained or not; ``abstained``; and, of several
+        sources, ``mrr_10_by_source``.
     """
     orders = [merged(responses) for responses in answers]
     ranks = [
         reciprocal_rank(order, case.expected) for order, case in zip(orders, cases, strict=True)
     ]
+    abstained = [
+        not any(response.HasField("ranking") for response in responses) for responses in answers
+    ]
     first_right = [
-        order[:1] == [] if not case.expected else bool(order) and order[0] in case.expected
-        for order, case in zip(orders, cases, strict=True)
+        away if not case.expected else not away and order[0] in case.expected
+        for order, away, case in zip(orders, abstained, cases, strict=True)
     ]
     figures: dict[str, Any] = {"accuracy": sum(first_right) / len(cases)}
     by_source: dict[str, list[float]] = {}
@@ -44,7 +47,7 @@ def question_figures(
     answered = [rank for source in by_source.values() for rank in source]
     if answered:
         figures["mrr_10"] = sum(answered) / len(answered)
-    figures["abstained"] = sum(not order for order in orders) / len(cases)
+    figures["abstained"] = sum(abstained) / len(cases)
     if len(by_source) > 1:
         figures["mrr_10_by_source"] = {
             source: sum(found) / len(found) for source, found in sorted(by_source.items())
@@ -53,13 +56,17 @@ def question_figures(
 
 
 def merged(responses: Sequence[RankResponse]) -> list[str]:
-    """Return the ids of the best passages of all parts of a pool, best first; none when abstained.
+    """Return the ids of the best passages of all parts of a pool, best first, abstained or not.
 
     Scores of one model version can be compared, so the parts' rankings are merged by score. How rare
     a word is the model learns from each part by itself, which makes the scores of parts differ a
     little from those of the whole.
     """
-    passages = [passage for response in responses for passage in response.ranking.passages]
+    passages = [
+        passage
+        for response in responses
+        for passage in (*response.ranking.passages, *response.nearest)
+    ]
     passages.sort(key=lambda passage: -passage.score)
     return [passage.id for passage in passages[:MRR_DEPTH]]
 

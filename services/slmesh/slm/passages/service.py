@@ -136,6 +136,10 @@ class Passages:
         order = _best(scores, max(2, top))
         second = float(scores[order[1]]) if len(order) > 1 else None
         verdict = self._scorer.judge(float(scores[order[0]]), second, request.collection)
+        best = [
+            RankedPassage(id=ids[index], text=texts[index], score=_rounded(float(scores[index])))
+            for index in order[:top]
+        ]
         if not verdict.answers:
             # Where nothing is calibrated there is no confidence to give, and it stays 0.
             response.abstention.CopyFrom(
@@ -144,14 +148,11 @@ class Passages:
                     confidence=_rounded(verdict.probability or 0.0),
                 )
             )
+            response.nearest.extend(best)
             return response
-        for place, index in enumerate(order[:top]):
-            passage = RankedPassage(
-                id=ids[index], text=texts[index], score=_rounded(float(scores[index]))
-            )
-            if place == 0 and verdict.probability is not None:  # it is about the first one
-                passage.probability = _rounded(verdict.probability)
-            response.ranking.passages.append(passage)
+        if verdict.probability is not None:  # it is about the first one
+            best[0].probability = _rounded(verdict.probability)
+        response.ranking.passages.extend(best)
         return response
 
     def _candidate_vectors(self, texts: Sequence[str]) -> np.ndarray | None:

@@ -28,7 +28,7 @@ from slmesh.api.types.v1 import abstention_pb2 as slmesh_dot_api_dot_types_dot_v
 from slmesh.api.types.v1 import provenance_pb2 as slmesh_dot_api_dot_types_dot_v1_dot_provenance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dslmesh/api/rank/v1/rank.proto\x12\x12slmesh.api.rank.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\x1a$slmesh/api/types/v1/abstention.proto\x1a$slmesh/api/types/v1/provenance.proto\"\xa8\x01\n\x0bRankRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\ncandidates\x18\x02 \x01(\x0b\x32\x1e.slmesh.api.rank.v1.CandidatesB\x04\xe2\x41\x01\x01H\x00\x12\x1a\n\ncollection\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01H\x00\x12\x18\n\x05top_k\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x42\x08\n\x06sourceB\x08\n\x06_top_k\"\x9c\x02\n\x0cRankResponse\x12\x34\n\x07ranking\x18\x01 \x01(\x0b\x32\x1b.slmesh.api.rank.v1.RankingB\x04\xe2\x41\x01\x03H\x00\x12;\n\nabstention\x18\x02 \x01(\x0b\x32\x1f.slmesh.api.types.v1.AbstentionB\x04\xe2\x41\x01\x03H\x00\x12!\n\x13\x63ollection_revision\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1f\n\x0ctruncated_at\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12\x39\n\nprovenance\x18\x05 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\x42\t\n\x07outcomeB\x0f\n\r_truncated_at\"K\n\x10\x42\x61tchRankRequest\x12\x37\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.slmesh.api.rank.v1.RankRequestB\x04\xe2\x41\x01\x02\"O\n\x11\x42\x61tchRankResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32#.slmesh.api.rank.v1.BatchRankResultB\x04\xe2\x41\x01\x03\"E\n\nCandidates\x12\x37\n\ncandidates\x18\x01 \x03(\x0b\x32\x1d.slmesh.api.rank.v1.CandidateB\x04\xe2\x41\x01\x02\"1\n\tCandidate\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"D\n\x07Ranking\x12\x39\n\x08passages\x18\x01 \x03(\x0b\x32!.slmesh.api.rank.v1.RankedPassageB\x04\xe2\x41\x01\x03\"z\n\rRankedPassage\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05score\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x0bprobability\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"\x82\x01\n\x0f\x42\x61tchRankResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32 .slmesh.api.rank.v1.RankResponseB\x04\xe2\x41\x01\x03H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03H\x00\x42\x08\n\x06result2\xb2\x01\n\x0bRankService\x12I\n\x04Rank\x12\x1f.slmesh.api.rank.v1.RankRequest\x1a .slmesh.api.rank.v1.RankResponse\x12X\n\tBatchRank\x12$.slmesh.api.rank.v1.BatchRankRequest\x1a%.slmesh.api.rank.v1.BatchRankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dslmesh/api/rank/v1/rank.proto\x12\x12slmesh.api.rank.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\x1a$slmesh/api/types/v1/abstention.proto\x1a$slmesh/api/types/v1/provenance.proto\"\xa8\x01\n\x0bRankRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\ncandidates\x18\x02 \x01(\x0b\x32\x1e.slmesh.api.rank.v1.CandidatesB\x04\xe2\x41\x01\x01H\x00\x12\x1a\n\ncollection\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01H\x00\x12\x18\n\x05top_k\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x42\x08\n\x06sourceB\x08\n\x06_top_k\"\xd6\x02\n\x0cRankResponse\x12\x34\n\x07ranking\x18\x01 \x01(\x0b\x32\x1b.slmesh.api.rank.v1.RankingB\x04\xe2\x41\x01\x03H\x00\x12;\n\nabstention\x18\x02 \x01(\x0b\x32\x1f.slmesh.api.types.v1.AbstentionB\x04\xe2\x41\x01\x03H\x00\x12\x38\n\x07nearest\x18\x06 \x03(\x0b\x32!.slmesh.api.rank.v1.RankedPassageB\x04\xe2\x41\x01\x03\x12!\n\x13\x63ollection_revision\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1f\n\x0ctruncated_at\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12\x39\n\nprovenance\x18\x05 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\x42\t\n\x07outcomeB\x0f\n\r_truncated_at\"K\n\x10\x42\x61tchRankRequest\x12\x37\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.slmesh.api.rank.v1.RankRequestB\x04\xe2\x41\x01\x02\"O\n\x11\x42\x61tchRankResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32#.slmesh.api.rank.v1.BatchRankResultB\x04\xe2\x41\x01\x03\"E\n\nCandidates\x12\x37\n\ncandidates\x18\x01 \x03(\x0b\x32\x1d.slmesh.api.rank.v1.CandidateB\x04\xe2\x41\x01\x02\"1\n\tCandidate\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"D\n\x07Ranking\x12\x39\n\x08passages\x18\x01 \x03(\x0b\x32!.slmesh.api.rank.v1.RankedPassageB\x04\xe2\x41\x01\x03\"z\n\rRankedPassage\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05score\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x0bprobability\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"\x82\x01\n\x0f\x42\x61tchRankResult\x12:\n\x08response\x18\x01 \x01(\x0b\x32 .slmesh.api.rank.v1.RankResponseB\x04\xe2\x41\x01\x03H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03H\x00\x42\x08\n\x06result2\xb2\x01\n\x0bRankService\x12I\n\x04Rank\x12\x1f.slmesh.api.rank.v1.RankRequest\x1a .slmesh.api.rank.v1.RankResponse\x12X\n\tBatchRank\x12$.slmesh.api.rank.v1.BatchRankRequest\x1a%.slmesh.api.rank.v1.BatchRankResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKRESPONSE'].fields_by_name['ranking']._serialized_options = b'\342A\001\003'
   _globals['_RANKRESPONSE'].fields_by_name['abstention']._loaded_options = None
   _globals['_RANKRESPONSE'].fields_by_name['abstention']._serialized_options = b'\342A\001\003'
+  _globals['_RANKRESPONSE'].fields_by_name['nearest']._loaded_options = None
+  _globals['_RANKRESPONSE'].fields_by_name['nearest']._serialized_options = b'\342A\001\003'
   _globals['_RANKRESPONSE'].fields_by_name['collection_revision']._loaded_options = None
   _globals['_RANKRESPONSE'].fields_by_name['collection_revision']._serialized_options = b'\342A\001\003'
   _globals['_RANKRESPONSE'].fields_by_name['truncated_at']._loaded_options = None
@@ -80,21 +82,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKREQUEST']._serialized_start=188
   _globals['_RANKREQUEST']._serialized_end=356
   _globals['_RANKRESPONSE']._serialized_start=359
-  _globals['_RANKRESPONSE']._serialized_end=643
-  _globals['_BATCHRANKREQUEST']._serialized_start=645
-  _globals['_BATCHRANKREQUEST']._serialized_end=720
-  _globals['_BATCHRANKRESPONSE']._serialized_start=722
-  _globals['_BATCHRANKRESPONSE']._serialized_end=801
-  _globals['_CANDIDATES']._serialized_start=803
-  _globals['_CANDIDATES']._serialized_end=872
-  _globals['_CANDIDATE']._serialized_start=874
-  _globals['_CANDIDATE']._serialized_end=923
-  _globals['_RANKING']._serialized_start=925
-  _globals['_RANKING']._serialized_end=993
-  _globals['_RANKEDPASSAGE']._serialized_start=995
-  _globals['_RANKEDPASSAGE']._serialized_end=1117
-  _globals['_BATCHRANKRESULT']._serialized_start=1120
-  _globals['_BATCHRANKRESULT']._serialized_end=1250
-  _globals['_RANKSERVICE']._serialized_start=1253
-  _globals['_RANKSERVICE']._serialized_end=1431
+  _globals['_RANKRESPONSE']._serialized_end=701
+  _globals['_BATCHRANKREQUEST']._serialized_start=703
+  _globals['_BATCHRANKREQUEST']._serialized_end=778
+  _globals['_BATCHRANKRESPONSE']._serialized_start=780
+  _globals['_BATCHRANKRESPONSE']._serialized_end=859
+  _globals['_CANDIDATES']._serialized_start=861
+  _globals['_CANDIDATES']._serialized_end=930
+  _globals['_CANDIDATE']._serialized_start=932
+  _globals['_CANDIDATE']._serialized_end=981
+  _globals['_RANKING']._serialized_start=983
+  _globals['_RANKING']._serialized_end=1051
+  _globals['_RANKEDPASSAGE']._serialized_start=1053
+  _globals['_RANKEDPASSAGE']._serialized_end=1175
+  _globals['_BATCHRANKRESULT']._serialized_start=1178
+  _globals['_BATCHRANKRESULT']._serialized_end=1308
+  _globals['_RANKSERVICE']._serialized_start=1311
+  _globals['_RANKSERVICE']._serialized_end=1489
 # @@protoc_insertion_point(module_scope)

@@ -23,18 +23,20 @@ class RankRequest(_message.Message):
     def __init__(self, query: _Optional[str] = ..., candidates: _Optional[_Union[Candidates, _Mapping]] = ..., collection: _Optional[str] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("ranking", "abstention", "collection_revision", "truncated_at", "provenance")
+    __slots__ = ("ranking", "abstention", "nearest", "collection_revision", "truncated_at", "provenance")
     RANKING_FIELD_NUMBER: _ClassVar[int]
     ABSTENTION_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_REVISION_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_AT_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     ranking: Ranking
     abstention: _abstention_pb2.Abstention
+    nearest: _containers.RepeatedCompositeFieldContainer[RankedPassage]
     collection_revision: str
     truncated_at: int
     provenance: _provenance_pb2.Provenance
-    def __init__(self, ranking: _Optional[_Union[Ranking, _Mapping]] = ..., abstention: _Optional[_Union[_abstention_pb2.Abstention, _Mapping]] = ..., collection_revision: _Optional[str] = ..., truncated_at: _Optional[int] = ..., provenance: _Optional[_Union[_provenance_pb2.Provenance, _Mapping]] = ...) -> None: ...
+    def __init__(self, ranking: _Optional[_Union[Ranking, _Mapping]] = ..., abstention: _Optional[_Union[_abstention_pb2.Abstention, _Mapping]] = ..., nearest: _Optional[_Iterable[_Union[RankedPassage, _Mapping]]] = ..., collection_revision: _Optional[str] = ..., truncated_at: _Optional[int] = ..., provenance: _Optional[_Union[_provenance_pb2.Provenance, _Mapping]] = ...) -> None: ...
 
 class BatchRankRequest(_message.Message):
     __slots__ = ("requests",)
