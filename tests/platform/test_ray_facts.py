@@ -33,7 +33,7 @@ from slmesh.platform.serve_flags import cluster_environment
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Serve with HAProxy and applications of its own."""
     port, http_port = free_ports(2)
