@@ -23,10 +23,9 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.platform.ray_facts import DETAILS
-from tests.ports import free_ports
 
 from slmesh.mesh.settings import Settings, child_environment
-from slmesh.platform.ports import pick_serve_ports
+from slmesh.platform.ports import free_ports, pick_serve_ports
 from slmesh.platform.processes import end_processes
 from slmesh.platform.serve_flags import cluster_environment
 
@@ -173,7 +172,7 @@ async def test_a_cancelled_call_arrives_as_a_cancellation(channel, serve):
 async def mark_of(path: Path) -> dict[str, Any]:
     """Return what a method has written about its cancellation."""
     deadline = time.monotonic() + 3
-    while not path.exists() and time.monotonic() < deadline:
+    while not (path.exists() and path.read_text()) and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     return json.loads(path.read_text())
 

@@ -190,7 +190,7 @@ async def test_closing_a_stream_stops_the_service_within_one_token(client, mesh)
             break
     await events.aclose()
     mark = mesh.marks / "closed"
-    await eventually(mark.exists)
+    await eventually(lambda: mark.exists() and mark.read_text())
     assert int(mark.read_text()) < 20
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 from slmesh.bench.load import ECHO, Target
 from slmesh.mesh.errors import Unavailable
 from slmesh.mesh.settings import Settings, child_environment
+from slmesh.platform.ports import free_ports
 from slmesh.platform.processes import end_processes
 from slmesh.platform.supervisor import Supervisor
 
@@ -22,15 +22,6 @@ __all__ = ["bare_chain", "echo_settings", "mesh", "serve_chain"]
 
 _SERVICES = Path(__file__).resolve().parent
 _STARTING = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": ""}
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on now."""
-    with contextlib.ExitStack() as opened:
-        probes = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def echo_settings(settings: Settings, folder: Path, **values: Any) -> Settings:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slmesh.bench.chains import free_ports
 from slmesh.bench.machine import machine
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.errors import Unavailable
 from slmesh.mesh.settings import Settings, child_environment
+from slmesh.platform.ports import free_ports
 from slmesh.platform.supervisor import Progress, Supervisor
 
 __all__ = ["TARGETS", "run"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from slmesh.mesh.errors import FailedPrecondition
 
-__all__ = ["ServePorts", "is_free", "pick_serve_ports", "require_free"]
+__all__ = ["ServePorts", "free_ports", "is_free", "pick_serve_ports", "require_free"]
 
 _LOWEST, _HIGHEST = 20_000, 32_000  # below the ports that Linux gives to clients, from 32,768
 _REPLICAS = 100
@@ -76,6 +76,20 @@ def require_free(host: str, port: int, setting: str) -> None:
             reason="PORT_IN_USE",
             metadata={"port": str(port), "setting": setting},
         )
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on, out of a range that no client's connection takes.
+
+    A port that the system picks is one that Ray may have taken before it is listened on.
+    """
+    source = random.SystemRandom()
+    found: list[int] = []
+    while len(found) < count:
+        port = source.randrange(10_000, _LOWEST)
+        if port not in found and is_free("", port):
+            found.append(port)
+    return found
 
 
 def pick_serve_ports(randomly: random.Random | None = None) -> ServePorts:
