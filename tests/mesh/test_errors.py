@@ -45,6 +45,14 @@ def test_a_bare_code_gets_one_error_info_and_loses_its_text(code):
     assert "/usr" not in str(status)
 
 
+def test_a_service_of_the_mesh_that_its_ingress_does_not_know_yet_is_unavailable():
+    bare = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), grpc.aio.Metadata())
+    assert isinstance(wire.mesh_error(bare, "intent"), errors.NotFound)
+    known = wire.mesh_error(bare, "intent", belongs=True)
+    assert isinstance(known, errors.Unavailable)
+    assert known.retry_delay_s == 1.0
+
+
 def test_a_status_without_details_keeps_code_and_message():
     error = MeshError.from_status(
         errors.NotFound("gone").to_status().__class__(code=5, message="m")

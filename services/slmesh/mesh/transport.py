@@ -7,7 +7,7 @@ library mode and the tests honest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Rpc
-from slmesh.mesh.errors import FailedPrecondition, Internal
+from slmesh.mesh.errors import FailedPrecondition, Internal, MeshError
 from slmesh.mesh.tracing import SpanKind, Tracing
 from slmesh.mesh.wire import mesh_error
 
@@ -52,12 +52,14 @@ class GrpcTransport:
         credentials: TLS of the channels; plain text when None.
         max_message_bytes: The largest message either way.
         tracing: Where client spans go.
+        services: The services that are known to belong to the mesh.
     """
 
     def __init__(
         self,
         resolve: Resolver,
         *,
+        services: Collection[str] = (),
         credentials: grpc.ChannelCredentials | None = None,
         max_message_bytes: int,
         tracing: Tracing | None = None,
@@ -65,6 +67,7 @@ class GrpcTransport:
         self._resolve = resolve
         self._credentials = credentials
         self._tracing = tracing
+        self._services = frozenset(services)
         self._options = [
             ("grpc.max_send_message_length", 2 * max_message_bytes),
             ("grpc.max_receive_message_length", 2 * max_message_bytes),
@@ -89,7 +92,7 @@ class GrpcTransport:
                     payload, metadata=inner.to_metadata(), timeout=_timeout(inner)
                 )
             except grpc.aio.AioRpcError as error:
-                raise mesh_error(error, inner.service) from None
+                raise self._mesh_error(error, inner.service) from None
         return response
 
     async def stream(
@@ -111,7 +114,7 @@ class GrpcTransport:
                 async for event in call:
                     yield event
             except grpc.aio.AioRpcError as error:
-                raise mesh_error(error, inner.service) from None
+                raise self._mesh_error(error, inner.service) from None
             finally:
                 call.cancel()
 
@@ -120,6 +123,9 @@ class GrpcTransport:
         channels, self._channels = self._channels, {}
         self._calls.clear()
         await asyncio.gather(*(channel.close() for channel in channels.values()))
+
+    def _mesh_error(self, error: grpc.aio.AioRpcError, service: str) -> MeshError:
+        return mesh_error(error, service, belongs=service in self._services)
 
     def _span(self, rpc: Rpc, context: RequestContext) -> Any:
         if self._tracing is None:

@@ -43,12 +43,14 @@ def trailing_metadata(error: MeshError) -> tuple[tuple[str, bytes], ...]:
     return ((DETAILS_KEY, error.to_status().SerializeToString()),)
 
 
-def mesh_error(error: grpc.aio.AioRpcError, service: str) -> MeshError:
+def mesh_error(error: grpc.aio.AioRpcError, service: str, *, belongs: bool = False) -> MeshError:
     """Return the mesh error a failed call stands for.
 
     Args:
         error: What grpc.aio raised.
         service: The service that was called, for the texts of bare codes.
+        belongs: Whether the service is known to belong to the mesh. An ingress that is starting
+            knows no application yet, which is no reason for a caller to give the service up.
     """
     trailing: Any = error.trailing_metadata() or ()
     for key, value in trailing:
@@ -56,14 +58,14 @@ def mesh_error(error: grpc.aio.AioRpcError, service: str) -> MeshError:
             status = status_pb2.Status()
             status.ParseFromString(value if isinstance(value, bytes) else value.encode())
             return MeshError.from_status(status)
-    return _from_bare_code(error.code(), service)
+    return _from_bare_code(error.code(), service, belongs)
 
 
-def _from_bare_code(code: grpc.StatusCode, service: str) -> MeshError:
+def _from_bare_code(code: grpc.StatusCode, service: str, belongs: bool) -> MeshError:
     number = code.value[0]
     metadata = {"service": service} if service else {}
     named = f"service '{service}'" if service else "the service"
-    if number == code_pb2.UNAVAILABLE:
+    if number == code_pb2.UNAVAILABLE or (number == code_pb2.NOT_FOUND and belongs):
         return Unavailable(f"{named} cannot be reached", metadata=metadata, retry_delay_s=1.0)
     if number == code_pb2.RESOURCE_EXHAUSTED:
         return ResourceExhausted(

@@ -103,7 +103,10 @@ class RouterServer:
             return discovery.resolve(service).instances[0].target
 
         calls = GrpcTransport(
-            resolve, max_message_bytes=settings.max_message_bytes, tracing=tracing
+            resolve,
+            services=found,
+            max_message_bytes=settings.max_message_bytes,
+            tracing=tracing,
         )
         checks = GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
         admission = Admission(settings.max_in_flight)
