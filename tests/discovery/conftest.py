@@ -9,12 +9,10 @@ from typing import Any, Protocol
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tests.consul_agent import ConsulAgentProcess, ConsulMissingError, find_consul
+from tests.consul_agent import ConsulAgentProcess
 
 from slmesh.discovery.agent import ConsulAgent, Registration, TtlCheck
 from slmesh.discovery.consul import ConsulDiscovery
-
-_CACHE = Path(__file__).resolve().parents[2] / ".slmesh" / "cache" / "consul"
 
 Until = Callable[..., Awaitable[float]]
 
@@ -23,14 +21,6 @@ class StartAgent(Protocol):
     def __call__(
         self, *, durable: bool = False, settings: dict[str, Any] | None = None
     ) -> ConsulAgentProcess: ...
-
-
-@pytest.fixture(scope="session")
-def consul_program() -> Path:
-    try:
-        return find_consul(_CACHE)
-    except ConsulMissingError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -7,31 +7,18 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
-from tests.consul_agent import ConsulAgentProcess, ConsulMissingError, find_consul
 from tests.ingress import Ingress
 
 from slmesh.api.route.v1 import route_pb2
 from slmesh.discovery.agent import ConsulAgent, Registration, TtlCheck
 from slmesh.mesh.client import Mesh
 
-CACHE = Path(__file__).resolve().parents[2] / ".slmesh" / "cache" / "consul"
-
 
 @pytest.fixture
-def agent(tmp_path):
-    try:
-        program = find_consul(CACHE)
-    except ConsulMissingError as error:
-        pytest.skip(str(error))
-    folder = tmp_path / "agent"
-    folder.mkdir()
-    process = ConsulAgentProcess(program, folder)
-    process.start()
-    yield process
-    process.kill()
+def agent(consul_agent):
+    return consul_agent
 
 
 @pytest.fixture

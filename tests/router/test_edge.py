@@ -107,9 +107,10 @@ async def test_a_service_that_is_not_there_is_named_with_the_nearest_name(mesh):
 
 async def test_a_service_that_is_known_and_not_deployed_is_named(mesh):
     gone = mesh.ingress.hosts.pop("intent")
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(Unavailable) as caught:
         await mesh.client.classify("intent", ask("x"), timeout_s=2)
-    assert caught.value.reason == "SERVICE_NOT_FOUND"
+    assert caught.value.reason == "SERVICE_UNAVAILABLE"
+    assert caught.value.retry_delay_s == 1.0
     mesh.ingress.hosts["intent"] = gone
 
 

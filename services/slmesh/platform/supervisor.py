@@ -281,16 +281,16 @@ class Supervisor:
             why = failures(self.state.state_dir).get(name)
             if why:
                 state["message"] = str(why["message"])
+        before = self._services.get(name, {}).get("state")
+        if before != state["state"] or state["state"] == "failed":
+            self._tell(name, state["state"], state["message"])
         with self._changed:
-            before = self._services.get(name, {}).get("state")
             self._services[name] = state
             if state["state"] == "healthy":
                 self._timings.setdefault(name, self._elapsed())
                 if all(s["state"] == "healthy" for s in self._services.values()):
                     self._timings.setdefault("all_services", self._elapsed())
             self._tell_waiting()
-        if before != state["state"] or state["state"] == "failed":
-            self._tell(name, state["state"], state["message"])
 
     def _tell_waiting(self) -> None:
         self._write()  # first: whoever waits may look at the file
