@@ -20,7 +20,7 @@ demo: install ## Set up, start the mesh, route real messages, print the table, s
 test: install models ## Set up, then run every test
 	@$(BIN)/python -m pytest
 
-up: install models ## Start the mesh and keep it serving; Ctrl-C stops it
+up: install ## Start the mesh and keep it serving; Ctrl-C stops it
 	@$(BIN)/slmesh up
 
 down: ## Stop a mesh that was left running

@@ -28,6 +28,13 @@ __all__ = ["read_messages", "route_all", "show"]
 _IN_FLIGHT = 2
 _TIMEOUT_S = 90.0
 _PIPED_WIDTH = 200
+_TABLE_WIDTH = 170
+"""Columns below which ten table columns break words."""
+
+_COLUMNS = (
+    "message", "route: why", "intent", "fields", "urgency", "guard", "answered by", "ms", "cost",
+    "all LLM",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,50 +78,57 @@ async def run_messages(mesh: Mesh, messages: Sequence[Mapping[str, str]]) -> lis
 
 
 def show(routed: Sequence[Routed], seconds: float) -> None:
-    """Print the table and the summary."""
-    table = Table(
-        title=f"{len(routed)} messages through the router",
-        title_justify="left",
-        title_style="bold",
-        show_lines=True,
-        box=SQUARE,
-        width=console.width if console.is_terminal else _PIPED_WIDTH,
-    )
-    for name, ratio in (
-        ("message", 9),
-        ("route: why", 6),
-        ("intent", 6),
-        ("fields", 7),
-        ("urgency", 3),
-        ("guard", 4),
-        ("answered by", 5),
-    ):
-        table.add_column(name, ratio=ratio, overflow="fold")
-    for name in ("ms", "cost", "all LLM"):
-        table.add_column(name, no_wrap=True, justify="right")
-    for row in routed:
-        table.add_row(*_cells(row))
-    wide = Console(width=_PIPED_WIDTH) if not console.is_terminal else console
-    wide.print(table)
+    """Print what became of each message, one answer of each kind, and the summary."""
+    wide = console if console.is_terminal else Console(width=_PIPED_WIDTH)
+    console.print(f"\n[bold]{len(routed)} messages through the router[/]")
+    if wide.width >= _TABLE_WIDTH:
+        wide.print(_table(routed))
+    else:
+        for number, row in enumerate(routed, 1):
+            console.print(_block(number, row), highlight=False)
     _print_answers(routed)
     _summarise(routed, seconds)
 
 
+def _table(routed: Sequence[Routed]) -> Table:
+    table = Table(show_lines=True, box=SQUARE, expand=True)
+    ratios = (9, 7, 6, 7, 3, 4, 5)
+    for name, ratio in zip(_COLUMNS, ratios, strict=False):
+        table.add_column(name, ratio=ratio, overflow="fold")
+    for name in _COLUMNS[len(ratios) :]:
+        table.add_column(name, no_wrap=True, justify="right")
+    for row in routed:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _block(number: int, row: Routed) -> str:
+    """Return a message as lines, for a terminal that is too narrow for ten columns."""
+    text, *cells = _cells(row)
+    named = [
+        f"[dim]{name}[/] {cell}"
+        for name, cell in zip(_COLUMNS[2:], cells[1:], strict=True)
+        if cell not in ("", "-")
+    ]
+    return f"[bold]{number}.[/] {text}\n   {cells[0]}\n   " + " · ".join(named)
+
+
 def _cells(row: Routed) -> list[str]:
-    text = row.message["text"]
+    text = f"{row.message['text']}\n[dim]{row.message['flow']}, {row.message['kind']}[/]"
     if row.decision is None:
         assert row.error is not None
         return [text, f"[red]{row.error.reason}[/]", *[""] * 8]
     decision = row.decision
     said = signals_of(decision)
     path = enum_word(route_pb2.Path, "PATH_", decision.path)
-    reasons = ", ".join(dict.fromkeys(r.code.lower() for r in decision.reasons))
+    codes = dict.fromkeys(r.code for r in decision.reasons if r.code != "SMALL_MODELS_SUFFICE")
+    why = ", ".join(code.replace("_", " ").lower() for code in codes)
     degraded = " [yellow](degraded)[/]" if decision.degradations else ""
     source = enum_word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source)
     model = answered_by(decision.answer.provenance)
     return [
-        f"{text}\n[dim]{row.message['flow']}, {row.message['kind']}[/]",
-        f"[bold]{path}[/]{degraded}: {reasons}",
+        text,
+        f"[bold]{path}[/]{degraded}{f': {why}' if why else ''}",
         _intent(said.get("classify")),
         DESCRIBE["extract"](said["extract"]) if "extract" in said else "-",
         _urgency(said.get("score")),
@@ -149,7 +163,7 @@ def _print_answers(routed: Sequence[Routed]) -> None:
     console.print("\n[bold]One answer of each kind[/]")
     seen: set[tuple[int, int]] = set()
     for row in routed:
-        if row.decision is None:
+        if row.decision is None or row.decision.degradations:
             continue
         key = (row.decision.path, row.decision.answer.source)
         if key in seen or not row.decision.answer.text:
@@ -168,12 +182,15 @@ def _summarise(routed: Sequence[Routed], seconds: float) -> None:
     all_llm = sum(d.all_llm_cost.usd_micros for d in decisions)
     console.print("\n[bold]Summary[/]")
     counted = ", ".join(f"{count} {path}" for path, count in paths.most_common())
+    failed = len(routed) - len(decisions)
     console.print(
-        f"  {len(routed)} messages in {seconds:.1f} s: {counted},"
-        f" {sum(bool(d.degradations) for d in decisions)} degraded,"
-        f" {len(routed) - len(decisions)} failed",
+        f"  {len(routed)} messages in {seconds:.1f} s: {counted}, {failed} failed",
         highlight=False,
     )
+    lacking = Counter(d.code.replace("_", " ").lower() for x in decisions for d in x.degradations)
+    if lacking:
+        listed = ", ".join(f"{count} {code}" for code, count in lacking.most_common())
+        console.print(f"  marked as degraded: {listed}", highlight=False)
     if not decisions:
         return
     console.print(
@@ -185,8 +202,8 @@ def _summarise(routed: Sequence[Routed], seconds: float) -> None:
     saved = f", {1 - cost / all_llm:.0%} less" if all_llm else ""
     console.print(
         f"  cost {money(cost)}, everything to the LLM {money(all_llm)}{saved}"
-        " [dim](prices: SLMESH_PRICE_*; small models are counted as free, their machine is"
-        " there anyway)[/]",
+        "\n  [dim]prices: SLMESH_PRICE_*; the small models' own machine is not counted; an escalated"
+        " message costs more than the LLM alone, since the signals are tokens too[/]",
         highlight=False,
     )
 

@@ -167,10 +167,8 @@ def _demo() -> None:
 def _routed(settings: Settings) -> tuple[list[Routed], float]:
     from slmesh.cli.demo import route_all
 
-    address = f"{settings.host}:{settings.router_port}"
-
     async def work() -> tuple[list[Routed], float]:
-        async with Mesh.connect(address, settings=settings) as mesh:
+        async with Mesh.connect(settings=settings) as mesh:
             return await route_all(mesh)
 
     return asyncio.run(work())

@@ -208,6 +208,10 @@ def _request(spoken: str, row: dict[str, Any], number: int) -> Any:
     fields = contract(spoken).single.request_type.DESCRIPTOR.fields_by_name
     try:
         known = {key: value for key, value in values.items() if key in fields}
+        if not known:
+            raise ParseError(
+                f"none of its keys ({', '.join(values)}) is one of {', '.join(fields)}"
+            )
         return ParseDict(known, contract(spoken).single.request_type())
     except ParseError as error:
         raise InvalidArgument(f"row {number}: {error}", reason="INVALID_ROW") from None

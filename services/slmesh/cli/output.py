@@ -58,8 +58,10 @@ def fail(error: MeshError) -> NoReturn:
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """Return a message as JSON-able values with the names of its proto file."""
-    return MessageToDict(message, preserving_proto_field_name=True)
+    """Return a message as JSON-able values with the names of its proto file, zeros included."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
 
 
 def print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from slmesh.api.extract.v1 import extract_pb2
@@ -34,6 +35,8 @@ def money(usd_micros: int) -> str:
 
 def answered_by(provenance: provenance_pb2.Provenance) -> str:
     """Return who answered: model, version and tier."""
+    if provenance.tier == "llm":
+        return provenance.model
     return f"{provenance.model} {provenance.version}/{provenance.tier}".strip("/ ")
 
 
@@ -46,8 +49,14 @@ def value_text(value: extract_pb2.Value) -> str:
     if kind == "money":
         return f"{found.minor_units / 100:.2f} {found.currency_code}"
     if kind == "duration":
-        return f"{found.ToTimedelta()}"
+        return _duration(found.ToTimedelta())
     return str(found)
+
+
+def _duration(length: timedelta) -> str:
+    hours, seconds = divmod(length.seconds, 3600)
+    parts = ((length.days, "d"), (hours, "h"), (seconds // 60, "min"), (seconds % 60, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 def _abstention(abstention: abstention_pb2.Abstention) -> str:
@@ -87,11 +96,11 @@ def _screening(response: Any) -> str:
 def _scoring(response: Any) -> str:
     if response.WhichOneof("outcome") != "scores":
         return _abstention(response.abstention)
-    return "; ".join(
-        f"{score.scale} {max(score.levels, key=lambda level: level.probability).name}"
-        f" {score.value:.2f}"
+    tops = [
+        (score.scale, max(score.levels, key=lambda level: level.probability))
         for score in response.scores.scores
-    )
+    ]
+    return "; ".join(f"{scale} {top.name} {top.probability:.2f}" for scale, top in tops)
 
 
 DESCRIBE: Mapping[str, Callable[[Any], str]] = {

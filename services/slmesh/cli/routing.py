@@ -180,6 +180,17 @@ def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
         ),
     )
 
+    answers = ", ".join(
+        next(kind for kind in ("passage", "template", "signals") if getattr(option, kind, None))
+        for option in flow.answer
+    )
+    console.print(
+        f"answer: {answers}, the first that applies. When none does (NO_PASSAGE, NO_TEMPLATE), or"
+        " passage and intent do not agree (SIGNALS_DISAGREE): "
+        + ("escalate." if flow.reasoner else "the fallback."),
+        highlight=False,
+    )
+
 
 def _condition(condition: Condition) -> str:
     tests = {k: v for k, v in vars(condition).items() if k != "step" and v is not None}

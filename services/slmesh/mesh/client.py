@@ -61,13 +61,13 @@ class Mesh:
 
         Args:
             address: ``host:port`` of a router, or of a Serve ingress for the services alone; the
-                settings' ``router_address`` when None.
+                router of the settings when None.
             tenant: For whom the calls are.
             settings: Size limits and TLS; the environment's when None.
             tracing: Where client spans go.
         """
         settings = settings or load_settings()
-        target = address or settings.router_address
+        target = address or settings.router_target()
         transport = GrpcTransport(
             lambda service: target,
             credentials=channel_credentials(settings.tls_root),
@@ -243,7 +243,14 @@ class Mesh:
         timeout_s: float | None = None,
         context: RequestContext | None = None,
     ) -> _Response:
-        """Call a unary RPC by its bare name; for code that works for every contract."""
+        """Call a unary RPC by its bare name; for code that works for every contract.
+
+        Raises:
+            TypeError: The request is not a message of the RPC.
+        """
+        wanted = rpcs()[method].request_type
+        if not isinstance(request, wanted):
+            raise TypeError(f"{method} takes a {wanted.__name__}, got {type(request).__name__}")
         target = self._for(service, timeout_s, context)
         return await self.transport.unary(rpcs()[method], request, target)  # type: ignore[return-value]
 

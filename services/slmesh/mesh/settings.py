@@ -34,7 +34,8 @@ class Settings:
         ingress_port: The gRPC port of Serve's ingress.
         ingress_address: Where the router finds the ingress, ``host:port``; ``host`` and
             ``ingress_port`` when empty.
-        router_address: Where clients and the command line find the router.
+        router_address: Where clients and the command line find the router; ``host`` and
+            ``router_port`` when empty.
         tls_certificate: PEM file with the router's certificate chain; TLS is on when set.
         tls_key: PEM file with the router's private key.
         tls_root: PEM file with the authorities a client trusts; TLS on the client when set.
@@ -71,7 +72,7 @@ class Settings:
     router_port: int = 50051
     ingress_port: int = 50052
     ingress_address: str = ""
-    router_address: str = "127.0.0.1:50051"
+    router_address: str = ""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_root: Path | None = None
@@ -107,6 +108,13 @@ class Settings:
         if "state_dir" in values and "cache_dir" not in values:
             values["cache_dir"] = self.cache_dir
         return replace(self, **values)
+
+    def router_target(self) -> str:
+        """Return where clients find the router, ``host:port``."""
+        if self.router_address:
+            return self.router_address
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"{host}:{self.router_port}"
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment that makes a child process load these same settings."""

@@ -14,7 +14,6 @@ import grpc
 from google.rpc import code_pb2, status_pb2
 
 from slmesh.mesh.errors import (
-    Cancelled,
     DeadlineExceeded,
     Internal,
     InvalidArgument,
@@ -79,7 +78,13 @@ def _from_bare_code(code: grpc.StatusCode, service: str, belongs: bool) -> MeshE
     if number == code_pb2.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{named} did not answer before the deadline", metadata=metadata)
     if number == code_pb2.CANCELLED:
-        return Cancelled(f"the call to {named} was cancelled", metadata=metadata)
+        # our own cancellation never arrives as a status: this is a stream that was reset
+        return Unavailable(
+            f"the call to {named} was cut: its process or its connection ended",
+            reason="CALL_CUT",
+            metadata=metadata,
+            retry_delay_s=1.0,
+        )
     if number == code_pb2.UNIMPLEMENTED:
         return Unimplemented(f"{named} has no such method", metadata=metadata)
     if number == code_pb2.INVALID_ARGUMENT:

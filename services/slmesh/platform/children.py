@@ -70,7 +70,7 @@ class Child:
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         self.starts += 1
         self._started = time.monotonic()
-        with self._log_path.open("a" if self.starts > 1 else "w", encoding="utf-8") as log:
+        with self._log_path.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *self.command()],
                 env=self.environment(),

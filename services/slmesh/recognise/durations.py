@@ -60,6 +60,11 @@ class Length:
     parts: tuple[tuple[Decimal, str], ...] = ()
 
 
+_NOUN_AFTER = re.compile(
+    r" (?!(?:ago|after|and|at|before|for|if|later|or|please|to|when|while)\b)[a-z]", re.IGNORECASE
+)
+
+
 def lengths(reading: Reading) -> list[Length]:
     """Return the lengths of time in the text, in order, compounds joined."""
     found = sorted(_single(reading), key=lambda length: (length.start, -length.end))
@@ -98,6 +103,8 @@ def _single(reading: Reading) -> Iterator[Length]:
         yield _with_half(text, quantity.start, unit.end(), quantity.value, name)
     for found in _WORDED.finditer(text):
         name = unit_name(found.group("unit"))
+        if found.group("unit").lower() == "second" and _NOUN_AFTER.match(text, found.end()):
+            continue  # "a second card" is another one
         count = _worded_count(found.group("count").lower())
         if count is None:
             yield Length(found.start(), found.end(), None, name, None)

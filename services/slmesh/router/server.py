@@ -45,6 +45,8 @@ __all__ = ["RouterServer", "server_credentials"]
 
 _log = logging.getLogger(__name__)
 
+_PENDING_CALLS = 100_000
+
 _DRAIN_S = 25.0
 """Time for requests in work when the router stops; below the 30 s a Kubernetes pod is given."""
 
@@ -234,6 +236,10 @@ def _options(settings: Settings, max_connection_age_s: float) -> list[tuple[str,
         # a message over the limit but not far is refused by the boundary, in words
         ("grpc.max_receive_message_length", 2 * settings.max_message_bytes),
         ("grpc.max_send_message_length", 2 * settings.max_message_bytes),
+        # past these, gRPC drops calls at random with a bare CANCELLED before we see them; what is
+        # too much is for our own admission to refuse, in words
+        ("grpc.server.max_pending_requests", _PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
         # two routers on one port would share its calls in silence
         ("grpc.so_reuseport", 0),
         ("grpc.max_connection_age_ms", round(max_connection_age_s * 1e3)),

@@ -7,6 +7,7 @@ int8 file are fixed, and padding is masked. This module knows no task, and does 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ __all__ = [
     "encoder_folder",
     "load_encoder",
 ]
+
+_log = logging.getLogger(__name__)
 
 COMPILED_FILE = "compiled.json"
 INT8_FILE = "model.int8.onnx"
@@ -74,7 +77,13 @@ def load_encoder(cache_dir: Path, digest: str, threads: int = 1) -> SentenceEnco
         FailedPrecondition: The compiled files are there, and damaged.
     """
     folder = encoder_folder(cache_dir, digest)
-    return SentenceEncoder(folder, threads) if (folder / COMPILED_FILE).is_file() else None
+    if (folder / COMPILED_FILE).is_file():
+        return SentenceEncoder(folder, threads)
+    _log.warning(
+        "the encoder is not compiled on this machine: cheaper and weaker tiers answer alone;"
+        " `slmesh models compile` mends it"
+    )
+    return None
 
 
 class SentenceEncoder:

@@ -137,7 +137,7 @@ def _export(weights: Path, folder: Path) -> np.ndarray:
     import torch
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()  # ours says what goes on
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = transformers.AutoModel.from_pretrained(
         weights, attn_implementation="eager", local_files_only=True, use_safetensors=True
     ).eval()
