@@ -14,7 +14,9 @@ from typing import Any
 
 from rich.box import SQUARE
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from slmesh.api.classify.v1 import classify_pb2
 from slmesh.api.route.v1 import route_pb2
@@ -85,7 +87,7 @@ def show(routed: Sequence[Routed], seconds: float) -> None:
         wide.print(_table(routed))
     else:
         for number, row in enumerate(routed, 1):
-            console.print(_block(number, row), highlight=False)
+            _print_block(number, row)
     _print_answers(routed)
     _summarise(routed, seconds)
 
@@ -102,15 +104,17 @@ def _table(routed: Sequence[Routed]) -> Table:
     return table
 
 
-def _block(number: int, row: Routed) -> str:
-    """Return a message as lines, for a terminal that is too narrow for ten columns."""
+def _print_block(number: int, row: Routed) -> None:
+    """Print a message as lines, for a terminal that is too narrow for ten columns."""
     text, *cells = _cells(row)
     named = [
         f"[dim]{name}[/] {cell}"
         for name, cell in zip(_COLUMNS[2:], cells[1:], strict=True)
-        if cell not in ("", "-")
+        if cell not in ("", "-", "nothing found")
     ]
-    return f"[bold]{number}.[/] {text}\n   {cells[0]}\n   " + " · ".join(named)
+    console.print(f"[bold]{number}.[/] {text.replace(chr(10), ' ')}", highlight=False)
+    below = Text.from_markup(f"{cells[0]}\n{' · '.join(named)}")
+    console.print(Padding(below, (0, 0, 0, 4)), highlight=False)
 
 
 def _cells(row: Routed) -> list[str]:
