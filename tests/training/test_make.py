@@ -149,6 +149,28 @@ def test_the_card_holds_measured_figures_and_limits(topics: Bundle) -> None:
     assert "Apache-2.0" in card
 
 
+def test_the_card_shows_plots_of_the_measured_run(topics: Bundle) -> None:
+    card = (topics.folder / "card.md").read_text()
+    for name in ("reliability.svg", "risk-coverage.svg", "confusion.svg"):
+        assert f"({name})" in card
+        assert name in topics.content["files"]
+        assert (topics.folder / name).stat().st_size < 20_000
+
+
+def test_a_recipe_without_an_encoder_makes_a_linear_bundle(topics: Bundle, home: Path) -> None:
+    recipe = yaml.safe_load((home / "models/topics/recipe.yaml").read_text())
+    folder = home / "models" / "plain"
+    folder.mkdir()
+    (folder / "golden.jsonl").write_text('{"text": "buy the saw now"}\n')
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"name": "plain", "encoder": {}}))
+    bundle = make(home, "plain")
+    assert bundle.tiers == ("linear",)
+    assert bundle.backbone is None
+    (response,) = Classifying(bundle, None, "plain").answer([ClassifyRequest(text="buy the saw")])
+    assert response.labels.labels[0].name == "tool"
+    assert list(bundle.metrics) == ["linear"]
+
+
 def test_the_same_recipe_gives_the_same_weights(topics: Bundle, home: Path) -> None:
     before = topics.content["files"]["weights.safetensors"]
     assert make(home, "topics").content["files"]["weights.safetensors"] == before
