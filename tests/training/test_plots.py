@@ -9,7 +9,7 @@ import pytest
 
 from slmesh.training.plots import confusion, reliability, risk_coverage
 
-CONFIDENCES = np.array([0.95, 0.9, 0.55, 0.5, 0.2])
+CONFIDENCES = np.array([0.95, 0.94, 0.55, 0.5, 0.21])
 RIGHT = np.array([True, True, True, False, False])
 
 

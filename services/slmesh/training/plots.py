@@ -63,7 +63,8 @@ def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> str:
     order = np.argsort(-confidences, kind="stable")
     wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
     most = max(float(wrong.max()) if len(wrong) else 0.0, 0.01)
-    chosen = np.unique(np.linspace(0, len(order) - 1, _CURVE_POINTS).astype(int)).tolist()
+    places = np.linspace(0, len(order) - 1, _CURVE_POINTS).astype(int)
+    chosen = np.unique(places).tolist() if len(order) else []
     points = [((at + 1) / len(order), float(wrong[at]) / most) for at in chosen]
     area = float(wrong.mean()) if len(wrong) else 0.0
     title = f"Risk over coverage, area {area:.4f}"
