@@ -151,7 +151,7 @@ def _without_leaks(rows: Sequence[TableRow], findings: list[Finding]) -> list[Ta
         row for row in rows if _SPLITS.get(row.split) == "train" and normalised(row.text) in held
     ]
     if leaked:
-        what = "that train have a text that validates too, left out of training"
+        what = "in training whose text validates too, left out of training"
         findings.append(_finding("split-leakage", what, leaked))
     return [row for row in rows if row not in set(leaked)]
 
@@ -166,12 +166,14 @@ def _distinct(rows: Sequence[TableRow], findings: list[Finding]) -> list[TableRo
     if torn:
         first = torn[0]
         labels = " and ".join(f"'{label}'" for label in dict.fromkeys(row.label for row in first))
-        what = f"have a text that stands under two labels ({labels}, ...), left out"
+        what = f"with a text that stands under two labels ({labels}, ...), left out"
         findings.append(_finding("conflicting-labels", what, _flat(torn)))
     kept = [group for group in groups if len({row.label for row in group}) == 1]
     repeated = _flat(group[1:] for group in kept)
     if repeated:
-        findings.append(_finding("duplicates", "repeat an earlier text, left out", repeated))
+        findings.append(
+            _finding("duplicates", "with the text of an earlier row, left out", repeated)
+        )
     return [group[0] for group in kept]
 
 
@@ -180,7 +182,7 @@ def _weak_labels(by_label: dict[str, list[TableRow]]) -> list[Finding]:
     findings = []
     for label, rows in sorted(by_label.items()):
         if len(rows) < FEW_ROWS:
-            what = f"are all that label '{label}' has; fewer than {FEW_ROWS} teach little"
+            what = f"of label '{label}': fewer than {FEW_ROWS} teach little"
             findings.append(_finding("few-rows", what, rows))
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(by_label):
@@ -189,7 +191,7 @@ def _weak_labels(by_label: dict[str, list[TableRow]]) -> list[Finding]:
         if len(names) > 1:
             rarest = min(names, key=lambda name: len(by_label[name]))
             listed = ", ".join(f"'{name}'" for name in names)
-            what = f"are labelled '{rarest}'; {listed} are taken for different labels"
+            what = f"with the label '{rarest}'; {listed} are taken for different labels"
             findings.append(_finding("similar-labels", what, by_label[rarest]))
     return findings
 
@@ -199,7 +201,7 @@ def _buckets(rows: Sequence[TableRow], findings: list[Finding]) -> tuple[int, ..
     if any(row.split for row in rows):
         unsaid = [row for row in rows if not row.split]
         if unsaid:
-            findings.append(_finding("other-split", "say no split, and train", unsaid))
+            findings.append(_finding("other-split", "without a split, taken for training", unsaid))
         return ()
     for buckets in _BUCKETS:
         if sum(_validates(row, buckets) for row in rows) >= _FEW_VALIDATION:
@@ -215,7 +217,7 @@ def _split(
     known = {row.label for row in train}
     moved = [row for row in rows if _validates(row, buckets) and row.label not in known]
     if moved:
-        what = "have labels of which no other row trains, so they train instead of validating"
+        what = "with a label that no other row trains, taken for training instead of validation"
         findings.append(_finding("no-training-row", what, moved))
     chosen = set(moved)
     validation = [row for row in rows if _validates(row, buckets) and row not in chosen]

@@ -3,7 +3,7 @@
 A service is found by its manifest, never by a list to edit. Nearer to the user wins: a service of
 the service path stands above one of an entry point, and that above the package's own of the same
 name. An entry point of the group ``slmesh.services`` names a package (or module) whose folder holds
-service folders, and bundles in it or in its folder ``models``.
+service folders. Bundles lie in any of these folders, or in its folder ``models``.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def find_manifest(name: str, settings: Settings) -> Manifest:
 
 def bundle_folders(settings: Settings) -> list[Path]:
     """Return the folders that may hold bundles, in order of precedence."""
-    folders = list(settings.service_path)
-    for folder in _entry_point_folders():
+    folders: list[Path] = []
+    for folder in [*settings.service_path, *_entry_point_folders()]:
         folders += [folder, folder / "models"]
     # a wheel carries the bundles in the package; a checkout has them at its top
     folders += [_PACKAGE / "bundles", _PACKAGE.parent.parent / "models"]

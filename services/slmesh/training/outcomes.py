@@ -41,7 +41,8 @@ class Outcomes:
     @property
     def right(self) -> np.ndarray:
         """Whether the most probable label is the right one, bool (B,)."""
-        return np.array(self.truth) == np.array(self.found)
+        same: np.ndarray = np.array(self.truth) == np.array(self.found)
+        return same
 
 
 def label_outcomes(answer: Answer, rows: Sequence[Row]) -> Outcomes:

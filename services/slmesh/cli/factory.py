@@ -1,0 +1,214 @@
+"""Commands that make models: a service from a user's own file, and bundles from recipes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from slmesh.cli.output import JsonOption, console, print_json, print_table, stderr
+from slmesh.mesh.settings import load_settings
+
+if TYPE_CHECKING:
+    from slmesh.factory.inspection import Finding
+    from slmesh.factory.new_model import Made, Order
+
+__all__ = ["add_to"]
+
+NameArgument = Annotated[str, typer.Argument(help="The service's name: a-z, 0-9 and hyphens.")]
+DataOption = Annotated[
+    Path, typer.Option("--data", help="CSV or JSON Lines with a text and a label column.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for the service and its model.")]
+TextOption = Annotated[str, typer.Option(help="Column of the text; guessed when left out.")]
+LabelOption = Annotated[str, typer.Option(help="Column of the label; guessed when left out.")]
+SplitOption = Annotated[
+    str, typer.Option(help="Column that says train or validation, if the file is split.")
+]
+EncodingOption = Annotated[str, typer.Option(help="Encoding of the file.")]
+LinearOption = Annotated[
+    bool, typer.Option("--linear-only", help="Make the linear tier alone, without an encoder.")
+]
+BackboneOption = Annotated[
+    str, typer.Option(help="The encoder: a known name, or a folder with its weights.")
+]
+DescriptionOption = Annotated[str, typer.Option(help="One sentence on what it is for.")]
+LicenceOption = Annotated[str, typer.Option(help="Licence of the data, for the card.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    new = typer.Typer(no_args_is_help=True, help="A service from your own file, in one command.")
+    new.command("classify")(_new_classify)
+    new.command("score")(_new_score)
+    app.add_typer(new, name="new")
+
+
+def _new_classify(
+    name: NameArgument,
+    data: DataOption,
+    out: OutOption = Path("my_services"),
+    text_column: TextOption = "",
+    label_column: LabelOption = "",
+    split_column: SplitOption = "",
+    encoding: EncodingOption = "utf-8",
+    outside_label: Annotated[
+        str, typer.Option(help="The label of rows that are out of scope: it learns to abstain.")
+    ] = "",
+    linear_only: LinearOption = False,
+    backbone: BackboneOption = "all-MiniLM-L6-v2",
+    description: DescriptionOption = "",
+    licence: LicenceOption = "not stated",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a service that names the label of a text."""
+    from slmesh.factory.new_model import Order
+    from slmesh.factory.table import Columns
+
+    order = Order(
+        name,
+        "classify",
+        data,
+        out,
+        Columns(text_column, label_column, split_column),
+        encoding,
+        outside_label,
+        backbone="" if linear_only else backbone,
+        description=description,
+        licence=licence,
+    )
+    _make(order, as_json)
+
+
+def _new_score(
+    name: NameArgument,
+    data: DataOption,
+    levels: Annotated[
+        str, typer.Option(help="The levels, lowest first, with commas; numbers need none.")
+    ] = "",
+    out: OutOption = Path("my_services"),
+    text_column: TextOption = "",
+    label_column: LabelOption = "",
+    split_column: SplitOption = "",
+    encoding: EncodingOption = "utf-8",
+    linear_only: LinearOption = False,
+    backbone: BackboneOption = "all-MiniLM-L6-v2",
+    description: DescriptionOption = "",
+    licence: LicenceOption = "not stated",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a service that places a text on a scale, the label being the level."""
+    from slmesh.factory.new_model import Order
+    from slmesh.factory.table import Columns
+
+    order = Order(
+        name,
+        "score",
+        data,
+        out,
+        Columns(text_column, label_column, split_column),
+        encoding,
+        levels=tuple(level.strip() for level in levels.split(",") if level.strip()),
+        backbone="" if linear_only else backbone,
+        description=description,
+        licence=licence,
+    )
+    _make(order, as_json)
+
+
+def _make(order: Order, as_json: bool) -> None:
+    from slmesh.factory.new_model import make_service
+
+    started = time.perf_counter()
+    with step_bars() as progress:
+        made = make_service(order, load_settings().cache_dir, progress, _show_findings)
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json(_described(made, seconds))
+        return
+    _show(order, made, seconds)
+
+
+@contextmanager
+def step_bars() -> Iterator[Any]:
+    """Show a bar with the time left for each step; yields what training reports to."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, fraction: float) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=1.0)
+                if not stderr.is_terminal:
+                    stderr.print(f"  {step}", style="dim", highlight=False)
+            bars.update(tasks[step], completed=fraction)
+
+        yield show
+
+
+def _show_findings(findings: tuple[Finding, ...]) -> None:
+    if not findings:
+        stderr.print("  data: nothing to remark", highlight=False)
+    for finding in findings:
+        stderr.print(f"  [yellow]data[/]: {finding.message}", highlight=False, soft_wrap=True)
+
+
+def _described(made: Made, seconds: float) -> dict[str, Any]:
+    return {
+        "model": made.bundle.name,
+        "version": made.bundle.version,
+        "contract": made.bundle.contract,
+        "bundle": str(made.bundle.folder),
+        "service": str(made.service_folder),
+        "training_rows": made.training_rows,
+        "validation_rows": made.validation_rows,
+        "labels": len(made.bundle.labels),
+        "findings": [
+            {"kind": f.kind, "message": f.message, "rows": list(f.rows)} for f in made.findings
+        ],
+        "metrics": dict(made.bundle.metrics),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _show(order: Order, made: Made, seconds: float) -> None:
+    bundle = made.bundle
+    metrics = bundle.metrics if order.contract == "classify" else bundle.metrics[order.name]
+    key = "in_scope_accuracy_forced" if order.contract == "classify" else "accuracy"
+    print_table(
+        f"{order.name} {bundle.version}: {made.training_rows:,} rows trained it,"
+        f" {made.validation_rows:,} measured it ({seconds:.0f} s)",
+        ("tier", ">accuracy", ">macro-F1", ">ECE", ">p50 ms"),
+        (
+            (
+                tier,
+                f"{row[key]:.1%}",
+                f"{row['macro_f1']:.3f}",
+                f"{row['ece']:.3f}",
+                f"{row['p50_ms']:.2f}",
+            )
+            for tier, row in metrics.items()
+        ),
+    )
+    example = '"a text of yours"'
+    for line in (
+        "",
+        f"service  {made.service_folder}/service.yaml, service.py",
+        f"card     {bundle.folder / 'card.md'}",
+        "",
+        "next:",
+        f"  export SLMESH_SERVICE_PATH={order.folder}",
+        f"  slmesh {order.contract} {order.name} {example} --local",
+        "  slmesh up",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)

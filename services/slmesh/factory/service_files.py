@@ -1,0 +1,121 @@
+"""Writes the two files of a service over a bundle: a manifest, and a class that loads and answers.
+
+What is there already is kept, because its owner may have changed it. It trains nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from slmesh.mesh.errors import FailedPrecondition
+from slmesh.mesh.manifest import Manifest, load_manifest
+
+__all__ = ["check_service", "write_service"]
+
+_CLASSIFY = '''"""The {name} service: names the label of a text; its bundle decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest, ClassifyResponse
+from slmesh.mesh.service import Resources
+from slmesh.tiers.answering import Classifying, check_top_k
+
+
+class {class_name}:
+    """Answers the classify contract."""
+
+    def load(self, resources: Resources) -> None:
+        """Load the bundle, and its encoder where it is compiled."""
+        self._classifying = Classifying.load(resources)
+
+    def check(self, request: ClassifyRequest) -> None:
+        """Refuse a number of labels outside [1, 100]."""
+        check_top_k(request)
+
+    def answer(self, requests: Sequence[ClassifyRequest]) -> list[ClassifyResponse]:
+        """Return one response for each request, in order."""
+        return self._classifying.answer(requests)
+'''
+
+_SCORE = '''"""The {name} service: places a text on a scale. All it decides is in its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slmesh.api.score.v1.score_pb2 import ScoreRequest, ScoreResponse
+from slmesh.mesh.service import Resources
+from slmesh.tiers.answering import Scoring
+
+
+class {class_name}:
+    """Answers the score contract."""
+
+    def load(self, resources: Resources) -> None:
+        """Load the bundle, and its encoder where it is compiled."""
+        self._scoring = Scoring.load(resources)
+
+    def check(self, request: ScoreRequest) -> None:
+        """Refuse scales the service does not have."""
+        self._scoring.check(request)
+
+    def answer(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
+        """Return one response for each request, in order."""
+        return self._scoring.answer(requests)
+'''
+
+_TEMPLATES = {"classify": _CLASSIFY, "score": _SCORE}
+
+
+def check_service(folder: Path, contract: str) -> None:
+    """Refuse a name or a folder the service cannot have, before anything is trained.
+
+    Args:
+        folder: Where the two files go; its name is the service's.
+        contract: ``classify`` or ``score``.
+
+    Raises:
+        FailedPrecondition: The name is no service's name, or the folder has a service of another
+            contract.
+    """
+    Manifest(name=folder.name, contract=contract, class_name=_class_name(folder.name))
+    path = folder / "service.yaml"
+    if path.is_file() and (found := load_manifest(path)).contract != contract:
+        raise FailedPrecondition(
+            f"{path} is a service of the contract {found.contract}; choose another name or folder",
+            reason="SERVICE_EXISTS",
+        )
+
+
+def write_service(folder: Path, contract: str, description: str) -> None:
+    """Write ``service.yaml`` and ``service.py`` where they are not there already.
+
+    Args:
+        folder: Where to; its name is the service's and the model's.
+        contract: ``classify`` or ``score``.
+        description: One line for people.
+    """
+    name, class_name = folder.name, _class_name(folder.name)
+    manifest = {
+        "name": name,
+        "contract": contract,
+        "class": class_name,
+        "model": name,
+        "description": description,
+    }
+    code = _TEMPLATES[contract].format(name=name, class_name=class_name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in (
+        (folder / "service.yaml", yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)),
+        (folder / "service.py", code),
+    ):
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+
+
+def _class_name(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("-"))
