@@ -185,9 +185,13 @@ def _show(order: Order, made: Made, seconds: float) -> None:
     bundle = made.bundle
     metrics = bundle.metrics if order.contract == "classify" else bundle.metrics[order.name]
     key = "in_scope_accuracy_forced" if order.contract == "classify" else "accuracy"
+    console.print(
+        f"[bold]{order.name} {bundle.version}[/]: {made.training_rows:,} rows trained it,"
+        f" {made.validation_rows:,} measured it, {seconds:.0f} s",
+        highlight=False,
+    )
     print_table(
-        f"{order.name} {bundle.version}: {made.training_rows:,} rows trained it,"
-        f" {made.validation_rows:,} measured it ({seconds:.0f} s)",
+        "",
         ("tier", ">accuracy", ">macro-F1", ">ECE", ">p50 ms"),
         (
             (
