@@ -43,15 +43,21 @@ def train_classifier(recipe: Recipe, data_dir: Path, cache_dir: Path, progress: 
     train, validation = read_labelled(recipe, data_dir)
     labels = sorted(set(train.labels))
     examples = examples_of(labels, train, validation)
-    backbone_digest = ""
-    if recipe.encoder:
+    backbone_digest = adapted_digest = ""
+    if not recipe.encoder:
+        tiers = train_linear_alone(recipe, examples, progress)
+    elif "fine_tuning" in recipe.encoder:
+        from slmesh.training.tuned_tiers import train_tuned_tiers  # needs torch
+
+        tuned = train_tuned_tiers(recipe, examples, cache_dir, progress)
+        tiers, backbone_digest = tuned.tiers, tuned.backbone_digest
+        adapted_digest = tuned.adapted_digest
+    else:
         backbone_digest = compile_backbone(recipe.encoder["backbone"], cache_dir, progress).digest
         tiers = train_tiers(recipe, examples, cache_dir, backbone_digest, progress)
-    else:
-        tiers = train_linear_alone(recipe, examples, progress)
     draft = Draft(
         recipe,
-        _content(recipe, labels, tiers, backbone_digest),
+        _content(recipe, labels, tiers, tier_entries(recipe, backbone_digest, adapted_digest)),
         tiers.tensors,
         _method(recipe, train, tiers),
         (recipe.folder / "golden.jsonl").read_text(encoding="utf-8"),
@@ -85,14 +91,14 @@ def measure_classifier(bundle: Bundle, validation: LabelledRows, cache_dir: Path
 
 
 def _content(
-    recipe: Recipe, labels: list[str], tiers: TrainedTiers, backbone_digest: str
+    recipe: Recipe, labels: list[str], tiers: TrainedTiers, entries: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "version": recipe.version,
         "contract": "classify/v1",
         "label_set": {"labels": labels},
-        **tier_entries(recipe, backbone_digest),
+        **entries,
         "calibration": tiers.calibration,
         "thresholds": tiers.thresholds,
         "parameters": {"ngrams": ngram_numbers(recipe.linear)},
@@ -101,11 +107,16 @@ def _content(
     }
 
 
-def tier_entries(recipe: Recipe, backbone_digest: str) -> dict[str, Any]:
-    """Return what a bundle says of its tiers; no backbone when the digest is empty."""
+def tier_entries(recipe: Recipe, backbone_digest: str, adapted_digest: str = "") -> dict[str, Any]:
+    """Return what a bundle says of its tiers; no backbone when its digest is empty.
+
+    The digest of the adapted encoder is there when the bundle holds an adapter.
+    """
     if not backbone_digest:
         return {"tiers": ["linear"], "backbone": None}
     backbone = {"name": recipe.encoder["backbone"], "digest": backbone_digest}
+    if adapted_digest:
+        backbone["adapted"] = adapted_digest
     return {"tiers": ["linear", "encoder"], "backbone": backbone}
 
 
@@ -129,6 +140,17 @@ def data_entries(recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
+def _encoder_method(recipe: Recipe) -> str:
+    name, numbers = recipe.encoder["backbone"], recipe.encoder.get("fine_tuning")
+    if numbers is None:
+        return f"{name}, frozen, int8; a logistic head on its embedding"
+    return (
+        f"{name}, its last {numbers['layers']} layers fine-tuned through adapters of rank"
+        f" {numbers['rank']} for {numbers['epochs']} epochs (weights averaged, label smoothing"
+        f" {numbers['label_smoothing']}), merged and made int8; the head trained with it"
+    )
+
+
 def _method(recipe: Recipe, train: LabelledRows, tiers: TrainedTiers) -> list[str]:
     linear, encoder = tiers.calibration["linear"], tiers.calibration.get("encoder")
     sentences = [
@@ -140,9 +162,9 @@ def _method(recipe: Recipe, train: LabelledRows, tiers: TrainedTiers) -> list[st
     ]
     if encoder:
         sentences.append(
-            f"encoder: {recipe.encoder['backbone']}, frozen, int8; a logistic head on its embedding"
-            f" plus {encoder['linear_share']} times the linear tier's scores."
+            f"encoder: {_encoder_method(recipe)}, plus {encoder['linear_share']} times"
         )
+        sentences[-1] += " the linear tier's scores."
     temperatures = f"Temperatures on validation rows: {linear['temperature']:.3f} linear"
     sentences.append(
         temperatures + (f", {encoder['temperature']:.3f} encoder." if encoder else ".")

@@ -17,7 +17,7 @@ import numpy as np
 from slmesh.mesh.bundle import Bundle, write_bundle
 from slmesh.tiers.answering import Classifying, Scoring
 from slmesh.tiers.classifier import LINEAR, TIER_CHOICES
-from slmesh.tiers.encoder import load_encoder
+from slmesh.tiers.encoder import encoder_digest, load_encoder
 from slmesh.training.card import write_card
 from slmesh.training.evaluate import Row, evaluate_classifier, evaluate_scale
 from slmesh.training.outcomes import drawn, label_outcomes, level_outcomes
@@ -137,5 +137,5 @@ def _by_tier(bundle: Bundle, cache_dir: Path, serving: Any) -> dict[str, Callabl
     """Return what answers, for each choice of tiers the bundle has; the whole service first."""
     if bundle.backbone is None:
         return {LINEAR: serving(bundle, None, bundle.name, LINEAR).answer}
-    encoder = load_encoder(cache_dir, bundle.backbone["digest"])
+    encoder = load_encoder(cache_dir, encoder_digest(bundle.backbone))
     return {choice: serving(bundle, encoder, bundle.name, choice).answer for choice in TIER_CHOICES}

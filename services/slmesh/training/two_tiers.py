@@ -31,6 +31,7 @@ from slmesh.training.fit import (
     fit_head,
     fit_linear,
     fit_scope,
+    head_arrays,
     linear_tier,
     scope_threshold,
     switch_threshold,
@@ -88,7 +89,12 @@ class _Views:
 
 
 def train_tiers(
-    recipe: Recipe, examples: Examples, cache_dir: Path, backbone_digest: str, progress: Progress
+    recipe: Recipe,
+    examples: Examples,
+    cache_dir: Path,
+    encoder_digest: str,
+    progress: Progress,
+    tuned_head: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> TrainedTiers:
     """Train, calibrate and choose thresholds.
 
@@ -96,19 +102,24 @@ def train_tiers(
         recipe: The numbers.
         examples: The rows.
         cache_dir: The folder of everything fetched or compiled.
-        backbone_digest: The encoder's digest.
+        encoder_digest: What the encoder is compiled under.
         progress: Told of each step.
+        tuned_head: Weights (D, C) and bias (C,) trained together with the encoder; None fits a head
+            on its embeddings.
     """
     groups = (examples.texts, examples.held_texts, examples.outside, examples.held_outside)
     train, held, outside, held_outside = (
-        embed(texts, cache_dir, backbone_digest, progress) if len(texts) else np.zeros((0, 1))
+        embed(texts, cache_dir, encoder_digest, progress) if len(texts) else np.zeros((0, 1))
         for texts in groups
     )
     progress("fitting the linear tier", 0.0)
     arrays = fit_linear(examples.texts, examples.labels, recipe.linear)
     tier = linear_tier(arrays, recipe.linear)
     progress("fitting the encoder's head", 0.3)
-    head = fit_head(train, examples.labels, recipe.encoder)
+    if tuned_head is None:
+        head = fit_head(train, examples.labels, recipe.encoder)
+    else:
+        head = head_arrays(*tuned_head, train, examples.labels)
     held_views = _Views(tier.scores(examples.held_texts), held)
     out_views = _Views(tier.scores(examples.held_outside), held_outside)
     share = best_linear_share(
@@ -120,10 +131,14 @@ def train_tiers(
     )
     model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
     progress("fitting the scope models", 0.5)
-    unseen = _unseen_features(recipe, examples, train, outside, share, progress)
+    fixed = None if tuned_head is None else model
+    unseen = _unseen_features(recipe, examples, (train, outside), share, fixed, progress)
     logits = model.logits(held, held_views.linear.scores)
     held_features = (linear_scope_features(held_views.linear), _encoder_features(model, held_views))
     out_features = (linear_scope_features(out_views.linear), _encoder_features(model, out_views))
+    if tuned_head is not None and len(examples.outside):
+        # The encoder has seen every training text, so its scope is fitted on validation texts.
+        unseen[1] = (held_features[1], out_features[1])
     scopes = [
         fit_scope(unseen[i][0], unseen[i][1], held_features[i], out_features[i]) for i in (0, 1)
     ]
@@ -155,12 +170,16 @@ def _encoder_features(model: EncoderHead, views: _Views) -> np.ndarray:
 def _unseen_features(
     recipe: Recipe,
     examples: Examples,
-    train: np.ndarray,
-    outside: np.ndarray,
+    embeddings: tuple[np.ndarray, np.ndarray],
     share: float,
+    fixed: EncoderHead | None,
     progress: Progress,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return, for each tier, features of texts inside and outside from models that never saw them."""
+    """Return, for each tier, features of texts inside and outside from models that never saw them.
+
+    With a ``fixed`` head, which was trained on all texts, that holds for the linear tier alone.
+    """
+    train, outside = embeddings
     if not len(examples.outside):
         nothing = (np.zeros((0, 4)), np.zeros((0, 4)))
         return [nothing, nothing]
@@ -173,13 +192,15 @@ def _unseen_features(
         unseen = np.flatnonzero(folds == fold).tolist()
         arrays = fit_linear([examples.texts[i] for i in seen], examples.labels[seen], recipe.linear)
         tier = linear_tier(arrays, recipe.linear)
-        head = fit_head(train[seen], examples.labels[seen], recipe.encoder)
-        model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
-        for parts, texts, embeddings in (
+        model = fixed
+        if model is None:
+            head = fit_head(train[seen], examples.labels[seen], recipe.encoder)
+            model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
+        for parts, texts, seen_as in (
             (inside_parts, [examples.texts[i] for i in unseen], train[unseen]),
             (outside_parts, examples.outside, outside),
         ):
-            views = _Views(tier.scores(texts), embeddings)
+            views = _Views(tier.scores(texts), seen_as)
             parts[0].append(linear_scope_features(views.linear))
             parts[1].append(_encoder_features(model, views))
     return [(np.vstack(inside_parts[i]), np.vstack(outside_parts[i])) for i in (0, 1)]
