@@ -17,6 +17,7 @@ from slmesh.mesh.settings import load_settings
 if TYPE_CHECKING:
     from slmesh.factory.inspection import Finding
     from slmesh.factory.new_model import Made, Order
+    from slmesh.mesh.bundle import Bundle
 
 __all__ = ["add_to"]
 
@@ -41,12 +42,22 @@ DescriptionOption = Annotated[str, typer.Option(help="One sentence on what it is
 LicenceOption = Annotated[str, typer.Option(help="Licence of the data, for the card.")]
 
 
+ModelArgument = Annotated[str, typer.Argument(help="A folder of the models folder with a recipe.")]
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", help="Folder with the data sets that the recipe names.")
+]
+ModelsDirOption = Annotated[Path, typer.Option("--models-dir", help="Folder of all models.")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     new = typer.Typer(no_args_is_help=True, help="A service from your own file, in one command.")
     new.command("classify")(_new_classify)
     new.command("score")(_new_score)
     app.add_typer(new, name="new")
+    app.command("train")(_train)
+    app.command("calibrate")(_calibrate)
+    app.command("card")(_card)
 
 
 def _new_classify(
@@ -119,6 +130,67 @@ def _new_score(
         licence=licence,
     )
     _make(order, as_json)
+
+
+def _train(
+    name: ModelArgument,
+    data_dir: DataDirOption = Path("data"),
+    models_dir: ModelsDirOption = Path("models"),
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model by its recipe: bundle, card and plots. A second run uses what the first kept."""
+    from slmesh.training.make import train
+
+    with step_bars() as progress:
+        bundle = train(name, models_dir, data_dir, load_settings().cache_dir, progress)
+    _say_written(bundle, as_json)
+
+
+def _calibrate(
+    name: ModelArgument,
+    data_dir: DataDirOption = Path("data"),
+    models_dir: ModelsDirOption = Path("models"),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Rows of your own instead of the recipe's.")
+    ] = None,
+    text_column: TextOption = "",
+    label_column: LabelOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Choose temperatures and thresholds anew, weights as they are; makes the next version."""
+    from slmesh.factory.table import Columns, read_table
+    from slmesh.training.shipped import calibrate
+
+    own = read_table(data, Columns(text_column, label_column)) if data is not None else ()
+    with step_bars() as progress:
+        cache_dir = load_settings().cache_dir
+        bundle = calibrate(name, models_dir, data_dir, cache_dir, progress, own)
+    _say_written(bundle, as_json)
+
+
+def _card(
+    name: ModelArgument,
+    data_dir: DataDirOption = Path("data"),
+    models_dir: ModelsDirOption = Path("models"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle again on its validation rows, and write its card and plots."""
+    from slmesh.training.shipped import write_card_again
+
+    with step_bars() as progress:
+        cache_dir = load_settings().cache_dir
+        bundle = write_card_again(name, models_dir, data_dir, cache_dir, progress)
+    _say_written(bundle, as_json)
+
+
+def _say_written(bundle: Bundle, as_json: bool) -> None:
+    if as_json:
+        described = {"model": bundle.name, "version": bundle.version, "digest": bundle.digest}
+        print_json(described | {"bundle": str(bundle.folder), "metrics": dict(bundle.metrics)})
+        return
+    console.print(f"[green]written[/] {bundle.folder}", highlight=False, soft_wrap=True)
+    console.print(f"        {bundle.digest}", highlight=False, soft_wrap=True)
+    console.print(f"        {bundle.folder / 'card.md'}", highlight=False, soft_wrap=True)
 
 
 def _make(order: Order, as_json: bool) -> None:

@@ -1,17 +1,12 @@
 """Trains the entities model's tagger: a linear-chain conditional random field over hashed features.
 
-Run as ``python -m slmesh.training.tagging --data-dir DATA``: reads models/entities/recipe.yaml,
-trains, calibrates and measures on validation data, and writes the bundle with its card. The same
-feature and decoding code serves the model. Test data are never read.
+It reads a recipe, trains, calibrates and measures on validation data, and writes the bundle with its
+card. The same feature and decoding code serves the model. Test data are never read.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import random
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +14,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from slmesh.mesh.bundle import write_bundle
+from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
 from slmesh.slm.entities.features import FEATURES_PER_TOKEN, Token, hashed_features, sequences
 from slmesh.slm.entities.tagger import LinearTagger, transition_mask
 from slmesh.training.tagging_data import LABELS, MarkedText, common_words, texts_for
 from slmesh.training.tagging_report import calibration_error, card, measured
+from slmesh.weights.fetch import Progress, silent
 
 TAGS = ("O", *(f"{part}-{label}" for label in LABELS for part in "BI"))
 _OPENING_MASK = np.array([not tag.startswith("I-") for tag in TAGS])
@@ -149,7 +145,10 @@ def sentence_tags(marked: MarkedText) -> list[tuple[list[Token], list[int]]]:
 
 
 def trained(
-    texts: Sequence[MarkedText], common: Sequence[int], recipe: Mapping[str, Any]
+    texts: Sequence[MarkedText],
+    common: Sequence[int],
+    recipe: Mapping[str, Any],
+    progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
     """Train on the texts with the recipe's numbers; return the bundle's tensors."""
     known = frozenset(common)
@@ -164,7 +163,6 @@ def trained(
     ]
     draw = random.Random(recipe["seed"])
     for epoch in range(numbers["epochs"]):
-        started = time.monotonic()
         trainer.rate = numbers["rate"] * (1 - epoch / numbers["epochs"])
         # Sentences of like length share a step, so that padding stays small.
         order = sorted(range(len(sentences)), key=lambda at: (len(sentences[at][1]), draw.random()))
@@ -172,10 +170,10 @@ def trained(
             order[at : at + numbers["batch"]] for at in range(0, len(order), numbers["batch"])
         ]
         draw.shuffle(batches)
-        for batch in batches:
-            trainer.step(*_padded([sentences[at] for at in batch]))
-        took = time.monotonic() - started
-        sys.stderr.write(f"epoch {epoch + 1} of {numbers['epochs']}: {took:.0f} s\n")
+        for at, batch in enumerate(batches):
+            trainer.step(*_padded([sentences[place] for place in batch]))
+            done = epoch + (at + 1) / len(batches)
+            progress("training the tagger", done / numbers["epochs"])
     tensors = trainer.tensors(numbers["outside_penalty"])
     return tensors | {"common": np.array(sorted(known), dtype=np.int64)}
 
@@ -217,24 +215,28 @@ def calibrated(
     return curves
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and write the bundle that the recipe describes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--model-dir", type=Path, default=Path("models/entities"))
-    chosen = parser.parse_args(arguments)
-    recipe_path = chosen.model_dir / "recipe.yaml"
+def train(recipe_path: Path, data_dir: Path, progress: Progress = silent) -> Bundle:
+    """Train, calibrate, measure and write the entities bundle beside its recipe.
+
+    Args:
+        recipe_path: The recipe; ``names.yaml`` and ``golden.jsonl`` lie beside it.
+        data_dir: The folder with one folder for each public data set.
+        progress: Told of each step.
+    """
+    folder = recipe_path.parent
     recipe = yaml.safe_load(recipe_path.read_text(encoding="utf-8"))
-    names = yaml.safe_load((chosen.model_dir / "names.yaml").read_text(encoding="utf-8"))
-    training, validation = texts_for(chosen.data_dir, recipe, names)
-    sys.stderr.write(f"{len(training)} training texts, {len(validation)} validation\n")
-    common = common_words(chosen.data_dir, recipe["numbers"]["common_from"])
-    tensors = trained(training, common, recipe)
+    names = yaml.safe_load((folder / "names.yaml").read_text(encoding="utf-8"))
+    progress("reading data", 0.0)
+    training, validation = texts_for(data_dir, recipe, names)
+    progress("reading data", 1.0)
+    common = common_words(data_dir, recipe["numbers"]["common_from"])
+    tensors = trained(training, common, recipe, progress)
     calibration = calibrated(tensors, validation)
     tagger = LinearTagger(TAGS, tensors, calibration)
     # Measured on the other half of what it was fitted on; the bundle gets the fit to all of it.
     half = LinearTagger(TAGS, tensors, calibrated(tensors, validation[::2]))
-    metrics = measured(tagger, validation, chosen.data_dir)
+    progress("measuring", 0.0)
+    metrics = measured(tagger, validation, data_dir)
     metrics["ece"] = round(calibration_error(half, validation[1::2]), 4)
     metrics["training_texts"] = len(training)
     content = {
@@ -247,16 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "calibration": calibration,
         "metrics": metrics,
         "data": recipe["data"],
-        "recipe_digest": "sha256:" + hashlib.sha256(recipe_path.read_bytes()).hexdigest(),
+        "recipe_digest": digest_of(recipe_path),
         "parameters": {"tags": list(TAGS)},
     }
     texts = {
         "card.md": card(recipe, metrics),
-        "golden.jsonl": (chosen.model_dir / "golden.jsonl").read_text(encoding="utf-8"),
+        "golden.jsonl": (folder / "golden.jsonl").read_text(encoding="utf-8"),
     }
-    bundle = write_bundle(chosen.model_dir / recipe["version"], content, tensors, texts)
-    sys.stdout.write(f"{bundle.folder} {bundle.digest}\n")
-
-
-if __name__ == "__main__":
-    main()
+    progress("measuring", 1.0)
+    return write_bundle(folder / recipe["version"], content, tensors, texts)

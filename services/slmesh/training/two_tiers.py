@@ -39,7 +39,14 @@ from slmesh.training.fit import (
 from slmesh.training.recipe import Recipe
 from slmesh.weights.fetch import Progress
 
-__all__ = ["Examples", "TrainedTiers", "train_tiers"]
+__all__ = [
+    "Examples",
+    "TrainedTiers",
+    "Views",
+    "choose_thresholds",
+    "encoder_features",
+    "train_tiers",
+]
 
 _FOLDS = 3
 
@@ -81,8 +88,13 @@ class TrainedTiers:
 
 
 @dataclass(frozen=True)
-class _Views:
-    """Texts as both tiers see them."""
+class Views:
+    """Texts as both tiers see them.
+
+    Attributes:
+        linear: The linear tier's scores.
+        embeddings: (B, D).
+    """
 
     linear: LinearScores
     embeddings: np.ndarray
@@ -120,8 +132,8 @@ def train_tiers(
         head = fit_head(train, examples.labels, recipe.encoder)
     else:
         head = head_arrays(*tuned_head, train, examples.labels)
-    held_views = _Views(tier.scores(examples.held_texts), held)
-    out_views = _Views(tier.scores(examples.held_outside), held_outside)
+    held_views = Views(tier.scores(examples.held_texts), held)
+    out_views = Views(tier.scores(examples.held_outside), held_outside)
     share = best_linear_share(
         head,
         held,
@@ -134,8 +146,8 @@ def train_tiers(
     fixed = None if tuned_head is None else model
     unseen = _unseen_features(recipe, examples, (train, outside), share, fixed, progress)
     logits = model.logits(held, held_views.linear.scores)
-    held_features = (linear_scope_features(held_views.linear), _encoder_features(model, held_views))
-    out_features = (linear_scope_features(out_views.linear), _encoder_features(model, out_views))
+    held_features = (linear_scope_features(held_views.linear), encoder_features(model, held_views))
+    out_features = (linear_scope_features(out_views.linear), encoder_features(model, out_views))
     if tuned_head is not None and len(examples.outside):
         # The encoder has seen every training text, so its scope is fitted on validation texts.
         unseen[1] = (held_features[1], out_features[1])
@@ -153,13 +165,13 @@ def train_tiers(
             **scopes[1].numbers(),
         },
     }
-    thresholds = _thresholds(recipe, examples, calibration, model, held_views, out_views)
+    thresholds = choose_thresholds(recipe, examples, calibration, model, held_views, out_views)
     tensors = {f"linear.{name}": array for name, array in arrays.items()}
     tensors |= {f"encoder.{name}": array for name, array in head.items()}
     return TrainedTiers(tensors, calibration, thresholds)
 
 
-def _encoder_features(model: EncoderHead, views: _Views) -> np.ndarray:
+def encoder_features(model: EncoderHead, views: Views) -> np.ndarray:
     """Return the scope features of the encoder tier, (B, F)."""
     if not len(views.linear.scores):
         return np.zeros((0, 4))
@@ -200,20 +212,30 @@ def _unseen_features(
             (inside_parts, [examples.texts[i] for i in unseen], train[unseen]),
             (outside_parts, examples.outside, outside),
         ):
-            views = _Views(tier.scores(texts), seen_as)
+            views = Views(tier.scores(texts), seen_as)
             parts[0].append(linear_scope_features(views.linear))
-            parts[1].append(_encoder_features(model, views))
+            parts[1].append(encoder_features(model, views))
     return [(np.vstack(inside_parts[i]), np.vstack(outside_parts[i])) for i in (0, 1)]
 
 
-def _thresholds(
+def choose_thresholds(
     recipe: Recipe,
     examples: Examples,
     calibration: Mapping[str, Any],
     model: EncoderHead,
-    held: _Views,
-    outside: _Views,
+    held: Views,
+    outside: Views,
 ) -> dict[str, float]:
+    """Return the thresholds of scope for each tier, and of the switch between them.
+
+    Args:
+        recipe: What may be lost.
+        examples: The rows; of them the validation labels.
+        calibration: Of each tier.
+        model: The encoder tier's head.
+        held: Validation texts in scope.
+        outside: Validation texts out of scope.
+    """
     first, first_out = (linear_output(v.linear, calibration["linear"]) for v in (held, outside))
     second = _encoder_output(held, model, calibration)
     second_out = _encoder_output(outside, model, calibration)
@@ -240,9 +262,7 @@ def _thresholds(
     }
 
 
-def _encoder_output(
-    views: _Views, model: EncoderHead, calibration: Mapping[str, Any]
-) -> TierOutput:
+def _encoder_output(views: Views, model: EncoderHead, calibration: Mapping[str, Any]) -> TierOutput:
     if not len(views.linear.scores):
         return TierOutput(np.zeros((0, 1)), np.zeros(0))
     encoded = Encoded(views.embeddings, (None,) * len(views.embeddings))
