@@ -23,6 +23,7 @@ from slmesh.mesh.manifest import Manifest, load_manifest
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.service import Resources
 from slmesh.mesh.settings import Settings
+from slmesh.mesh.signature import check_signature
 
 __all__ = ["bundle_folders", "discover", "find_manifest", "open_service", "required_bundle"]
 
@@ -85,7 +86,8 @@ def required_bundle(manifest: Manifest, settings: Settings) -> Bundle | None:
 
     Raises:
         NotFound: There is no such bundle.
-        FailedPrecondition: The bundle was changed, or made for another contract.
+        FailedPrecondition: The bundle was changed, made for another contract, or is not signed by a
+            trusted key where such keys are set.
     """
     if not manifest.model:
         return None
@@ -97,6 +99,8 @@ def required_bundle(manifest: Manifest, settings: Settings) -> Bundle | None:
             f" service '{manifest.name}' speaks {wanted}",
             reason="CONTRACT_MISMATCH",
         )
+    if settings.trusted_keys is not None:
+        check_signature(bundle, settings.trusted_keys)
     return bundle
 
 
