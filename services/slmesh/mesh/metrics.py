@@ -60,6 +60,12 @@ class Metrics:
         self.ready = Gauge(
             "slmesh_ready", "1 when the service is ready.", ("service",), registry=self.registry
         )
+        self.drift_score = Gauge(
+            "slmesh_drift_score",
+            "How far the last texts and answers are from the bundle's validation, 0 to 1.",
+            ("service",),
+            registry=self.registry,
+        )
         self.info = Gauge(
             "slmesh_service_info",
             "1; the labels say what is served.",

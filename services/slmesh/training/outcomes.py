@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest
-from slmesh.api.score.v1.score_pb2 import ScoreRequest
 from slmesh.mesh.errors import MeshError
 from slmesh.training.evaluate import Row
 from slmesh.training.plots import confusion, reliability, risk_coverage
 
-__all__ = ["Outcomes", "drawn", "label_outcomes", "level_outcomes"]
+__all__ = ["Outcomes", "asked", "drawn", "label_outcomes", "level_outcomes"]
 
 Answer = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -45,9 +43,23 @@ class Outcomes:
         return same
 
 
-def label_outcomes(answer: Answer, rows: Sequence[Row]) -> Outcomes:
-    """Ask a classifier for rows that are in scope."""
-    responses = _asked(answer, [ClassifyRequest(text=row.text, top_k=1) for row in rows])
+def asked(answer: Answer, requests: Sequence[Any]) -> list[Any]:
+    """Return a service's responses, in order.
+
+    Raises:
+        MeshError: The first error among them.
+    """
+    responses: list[Any] = []
+    for start in range(0, len(requests), _BATCH):
+        responses.extend(answer(requests[start : start + _BATCH]))
+    for response in responses:
+        if isinstance(response, MeshError):
+            raise response
+    return responses
+
+
+def label_outcomes(responses: Sequence[Any], rows: Sequence[Row]) -> Outcomes:
+    """Return what a classifier made of rows that are in scope."""
     tops = [list(r.labels.labels or r.nearest)[:1] for r in responses]
     return Outcomes(
         tuple(row.label for row in rows),
@@ -56,9 +68,8 @@ def label_outcomes(answer: Answer, rows: Sequence[Row]) -> Outcomes:
     )
 
 
-def level_outcomes(answer: Answer, scale: str, rows: Sequence[Row]) -> Outcomes:
-    """Ask a scorer for one of its scales; a row's label is a level."""
-    responses = _asked(answer, [ScoreRequest(text=row.text, scales=[scale]) for row in rows])
+def level_outcomes(responses: Sequence[Any], rows: Sequence[Row]) -> Outcomes:
+    """Return what a scorer made of rows of the one scale it was asked for."""
     tops = [
         max(r.scores.scores[0].levels, key=lambda level: level.probability)
         if r.HasField("scores")
@@ -80,13 +91,3 @@ def drawn(outcomes: Outcomes, prefix: str = "") -> dict[str, str]:
         f"{prefix}risk-coverage.svg": risk_coverage(confidences, right),
         f"{prefix}confusion.svg": confusion(outcomes.truth, outcomes.found),
     }
-
-
-def _asked(answer: Answer, requests: Sequence[Any]) -> list[Any]:
-    responses: list[Any] = []
-    for start in range(0, len(requests), _BATCH):
-        responses.extend(answer(requests[start : start + _BATCH]))
-    for response in responses:
-        if isinstance(response, MeshError):
-            raise response
-    return responses

@@ -5,6 +5,7 @@ The same for a model just trained, calibrated anew, or only measured again. It f
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest
+from slmesh.api.score.v1.score_pb2 import ScoreRequest
 from slmesh.mesh.bundle import Bundle, write_bundle
+from slmesh.mesh.drift import REFERENCE_FILE, Sketch, signs_of
 from slmesh.tiers.answering import Classifying, Scoring
 from slmesh.tiers.classifier import LINEAR, TIER_CHOICES
 from slmesh.tiers.encoder import encoder_digest, load_encoder
 from slmesh.training.card import write_card
 from slmesh.training.evaluate import Row, evaluate_classifier, evaluate_scale
-from slmesh.training.outcomes import drawn, label_outcomes, level_outcomes
+from slmesh.training.outcomes import asked, drawn, label_outcomes, level_outcomes
 from slmesh.training.recipe import Recipe
 from slmesh.weights.fetch import Progress
 
 __all__ = ["Draft", "Measured", "classifier_measured", "publish", "scorer_measured"]
+
+_CASCADE = TIER_CHOICES[0]
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,13 @@ class Measured:
         metrics: Figures, as the bundle keeps them.
         tables: Figures by the card's table and column.
         plots: SVG by file name.
+        reference: What drift is told against, by what answered.
     """
 
     metrics: Mapping[str, Any]
     tables: Mapping[str, Mapping[str, Mapping[str, Any]]]
     plots: Mapping[str, str]
+    reference: Mapping[str, Sketch]
 
 
 def publish(
@@ -92,7 +100,8 @@ def publish(
         # also in the bundle, so that a card can be written again without training
         "method": list(draft.method),
     }
-    texts |= {"card.md": card, **measured.plots}
+    reference = {tier: sketch.content() for tier, sketch in measured.reference.items()}
+    texts |= {"card.md": card, **measured.plots, REFERENCE_FILE: json.dumps(reference) + "\n"}
     return write_bundle(folder, content, draft.tensors, texts)
 
 
@@ -112,8 +121,11 @@ def classifier_measured(
         choice: evaluate_classifier(answer, [*inside, *outside], time.process_time)
         for choice, answer in serving.items()
     }
-    outcomes = label_outcomes(next(iter(serving.values())), inside)
-    return Measured(figures, {"By tier": figures}, drawn(outcomes))
+    requests = [ClassifyRequest(text=row.text, top_k=1) for row in inside]
+    responses = {choice: asked(serving[choice], requests) for choice in _references(serving)}
+    outcomes = label_outcomes(responses[next(iter(serving))], inside)
+    reference = {choice: _sketch(requests, found) for choice, found in responses.items()}
+    return Measured(figures, {"By tier": figures}, drawn(outcomes), reference)
 
 
 def scorer_measured(bundle: Bundle, held: Mapping[str, Sequence[Row]], cache_dir: Path) -> Measured:
@@ -129,8 +141,24 @@ def scorer_measured(bundle: Bundle, held: Mapping[str, Sequence[Row]], cache_dir
     first = next(iter(serving.values()))
     plots: dict[str, str] = {}
     for scale, rows in held.items():
-        plots |= drawn(level_outcomes(first, scale, rows), f"{scale}-")
-    return Measured(figures, figures, plots)
+        responses = asked(first, [ScoreRequest(text=row.text, scales=[scale]) for row in rows])
+        plots |= drawn(level_outcomes(responses, rows), f"{scale}-")
+    texts = dict.fromkeys(row.text for rows in held.values() for row in rows)
+    requests = [ScoreRequest(text=text) for text in texts]
+    reference = {
+        choice: _sketch(requests, asked(serving[choice], requests))
+        for choice in _references(serving)
+    }
+    return Measured(figures, figures, plots, reference)
+
+
+def _references(serving: Mapping[str, Any]) -> list[str]:
+    """Return what drift is told against: the whole service, and the linear tier alone."""
+    return [choice for choice in (_CASCADE, LINEAR) if choice in serving]
+
+
+def _sketch(requests: Sequence[Any], responses: Sequence[Any]) -> Sketch:
+    return Sketch.over(map(signs_of, requests, responses))
 
 
 def _by_tier(bundle: Bundle, cache_dir: Path, serving: Any) -> dict[str, Callable[..., Any]]:
