@@ -54,6 +54,7 @@ def add_to(app: typer.Typer) -> None:
     new = typer.Typer(no_args_is_help=True, help="A service from your own file, in one command.")
     new.command("classify")(_new_classify)
     new.command("score")(_new_score)
+    new.command("rank")(_new_rank)
     app.add_typer(new, name="new")
     app.command("train")(_train)
     app.command("calibrate")(_calibrate)
@@ -132,6 +133,39 @@ def _new_score(
     _make(order, as_json)
 
 
+def _new_rank(
+    name: NameArgument,
+    data: DataOption,
+    out: OutOption = Path("my_services"),
+    text_column: TextOption = "",
+    label_column: LabelOption = "",
+    encoding: EncodingOption = "utf-8",
+    linear_only: Annotated[
+        bool, typer.Option("--words-only", help="Rank by words alone, without an encoder.")
+    ] = False,
+    backbone: BackboneOption = "all-MiniLM-L6-v2",
+    description: DescriptionOption = "",
+    licence: LicenceOption = "not stated",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a service that orders passages: the text is a question, the label what answers it."""
+    from slmesh.factory.new_model import Order
+    from slmesh.factory.table import Columns
+
+    order = Order(
+        name,
+        "rank",
+        data,
+        out,
+        Columns(text_column, label_column),
+        encoding,
+        backbone="" if linear_only else backbone,
+        description=description,
+        licence=licence,
+    )
+    _make(order, as_json)
+
+
 def _train(
     name: ModelArgument,
     data_dir: DataDirOption = Path("data"),
@@ -195,10 +229,12 @@ def _say_written(bundle: Bundle, as_json: bool) -> None:
 
 def _make(order: Order, as_json: bool) -> None:
     from slmesh.factory.new_model import make_service
+    from slmesh.factory.new_ranking import make_ranking
 
+    make = make_ranking if order.contract == "rank" else make_service
     started = time.perf_counter()
     with step_bars() as progress:
-        made = make_service(order, load_settings().cache_dir, progress, _show_findings)
+        made = make(order, load_settings().cache_dir, progress, _show_findings)
     seconds = time.perf_counter() - started
     if as_json:
         print_json(_described(made, seconds))
@@ -253,10 +289,22 @@ def _described(made: Made, seconds: float) -> dict[str, Any]:
     }
 
 
+_COLUMNS = {
+    "classify": {
+        "accuracy": "in_scope_accuracy_forced",
+        "macro-F1": "macro_f1",
+        "ECE": "ece",
+        "p50 ms": "p50_ms",
+    },
+    "score": {"accuracy": "accuracy", "macro-F1": "macro_f1", "ECE": "ece", "p50 ms": "p50_ms"},
+    "rank": {"MRR@10": "mrr_10", "first is right": "right_first", "ECE": "ece"},
+}
+
+
 def _show(order: Order, made: Made, seconds: float) -> None:
     bundle = made.bundle
-    metrics = bundle.metrics if order.contract == "classify" else bundle.metrics[order.name]
-    key = "in_scope_accuracy_forced" if order.contract == "classify" else "accuracy"
+    metrics = bundle.metrics[order.name] if order.contract == "score" else bundle.metrics
+    columns = _COLUMNS[order.contract]
     console.print(
         f"[bold]{order.name} {bundle.version}[/]: {made.training_rows:,} rows trained it,"
         f" {made.validation_rows:,} measured it, {seconds:.0f} s",
@@ -264,19 +312,10 @@ def _show(order: Order, made: Made, seconds: float) -> None:
     )
     print_table(
         "",
-        ("tier", ">accuracy", ">macro-F1", ">ECE", ">p50 ms"),
-        (
-            (
-                tier,
-                f"{row[key]:.1%}",
-                f"{row['macro_f1']:.3f}",
-                f"{row['ece']:.3f}",
-                f"{row['p50_ms']:.2f}",
-            )
-            for tier, row in metrics.items()
-        ),
+        ("tier", *(f">{name}" for name in columns)),
+        ((tier, *(f"{row[key]:.3f}" for key in columns.values())) for tier, row in metrics.items()),
     )
-    example = '"a text of yours"'
+    collection = f" --collection {order.name}" if order.contract == "rank" else ""
     for line in (
         "",
         f"service  {made.service_folder}/service.yaml, service.py",
@@ -284,7 +323,7 @@ def _show(order: Order, made: Made, seconds: float) -> None:
         "",
         "next:",
         f"  export SLMESH_SERVICE_PATH={order.folder}",
-        f"  slmesh {order.contract} {order.name} {example} --local",
+        f'  slmesh {order.contract} {order.name} "a text of yours"{collection} --local',
         "  slmesh up",
     ):
         console.print(line, highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from slmesh.factory.table import TableRow
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.training.rows import bucket, normalised
 
-__all__ = ["FEW_ROWS", "Finding", "Inspected", "inspect"]
+__all__ = ["FEW_ROWS", "Finding", "Inspected", "found_rows", "inspect"]
 
 FEW_ROWS = 5
 """A class with fewer rows is named: what it looks like cannot be learnt from them."""
@@ -133,14 +133,14 @@ def _with_content(rows: Sequence[TableRow], findings: list[Finding]) -> list[Tab
     empty = [row for row in rows if not row.text.strip()]
     unlabelled = [row for row in rows if row.text.strip() and not row.label]
     if empty:
-        findings.append(_finding("empty-text", "without a text, left out", empty))
+        findings.append(found_rows("empty-text", "without a text, left out", empty))
     if unlabelled:
-        findings.append(_finding("no-label", "without a label, left out", unlabelled))
+        findings.append(found_rows("no-label", "without a label, left out", unlabelled))
     rest = [row for row in rows if row.text.strip() and row.label]
     other = [row for row in rest if row.split and row.split not in _SPLITS]
     if other:
         names = ", ".join(sorted({f"'{row.split}'" for row in other}))
-        findings.append(_finding("other-split", f"of the split {names}, left out", other))
+        findings.append(found_rows("other-split", f"of the split {names}, left out", other))
     return [row for row in rest if row not in set(other)]
 
 
@@ -152,7 +152,7 @@ def _without_leaks(rows: Sequence[TableRow], findings: list[Finding]) -> list[Ta
     ]
     if leaked:
         what = "in training whose text validates too, left out of training"
-        findings.append(_finding("split-leakage", what, leaked))
+        findings.append(found_rows("split-leakage", what, leaked))
     return [row for row in rows if row not in set(leaked)]
 
 
@@ -167,12 +167,12 @@ def _distinct(rows: Sequence[TableRow], findings: list[Finding]) -> list[TableRo
         first = torn[0]
         labels = " and ".join(f"'{label}'" for label in dict.fromkeys(row.label for row in first))
         what = f"with a text that stands under two labels ({labels}, ...), left out"
-        findings.append(_finding("conflicting-labels", what, _flat(torn)))
+        findings.append(found_rows("conflicting-labels", what, _flat(torn)))
     kept = [group for group in groups if len({row.label for row in group}) == 1]
     repeated = _flat(group[1:] for group in kept)
     if repeated:
         findings.append(
-            _finding("duplicates", "with the text of an earlier row, left out", repeated)
+            found_rows("duplicates", "with the text of an earlier row, left out", repeated)
         )
     return [group[0] for group in kept]
 
@@ -183,7 +183,7 @@ def _weak_labels(by_label: dict[str, list[TableRow]]) -> list[Finding]:
     for label, rows in sorted(by_label.items()):
         if len(rows) < FEW_ROWS:
             what = f"of label '{label}': fewer than {FEW_ROWS} teach little"
-            findings.append(_finding("few-rows", what, rows))
+            findings.append(found_rows("few-rows", what, rows))
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(by_label):
         spellings[label.lower().replace("_", " ").replace("-", " ")].append(label)
@@ -192,7 +192,7 @@ def _weak_labels(by_label: dict[str, list[TableRow]]) -> list[Finding]:
             rarest = min(names, key=lambda name: len(by_label[name]))
             listed = ", ".join(f"'{name}'" for name in names)
             what = f"with the label '{rarest}'; {listed} are taken for different labels"
-            findings.append(_finding("similar-labels", what, by_label[rarest]))
+            findings.append(found_rows("similar-labels", what, by_label[rarest]))
     return findings
 
 
@@ -201,7 +201,9 @@ def _buckets(rows: Sequence[TableRow], findings: list[Finding]) -> tuple[int, ..
     if any(row.split for row in rows):
         unsaid = [row for row in rows if not row.split]
         if unsaid:
-            findings.append(_finding("other-split", "without a split, taken for training", unsaid))
+            findings.append(
+                found_rows("other-split", "without a split, taken for training", unsaid)
+            )
         return ()
     for buckets in _BUCKETS:
         if sum(_validates(row, buckets) for row in rows) >= _FEW_VALIDATION:
@@ -218,7 +220,7 @@ def _split(
     moved = [row for row in rows if _validates(row, buckets) and row.label not in known]
     if moved:
         what = "with a label that no other row trains, taken for training instead of validation"
-        findings.append(_finding("no-training-row", what, moved))
+        findings.append(found_rows("no-training-row", what, moved))
     chosen = set(moved)
     validation = [row for row in rows if _validates(row, buckets) and row not in chosen]
     return train + moved, validation
@@ -241,7 +243,8 @@ def _flat(groups: Iterable[Sequence[TableRow]]) -> list[TableRow]:
     return sorted((row for group in groups for row in group), key=lambda row: row.number)
 
 
-def _finding(kind: str, what: str, rows: Sequence[TableRow]) -> Finding:
+def found_rows(kind: str, what: str, rows: Sequence[TableRow]) -> Finding:
+    """Return a finding about rows that counts them and names the first."""
     numbers = tuple(row.number for row in rows)
     named = ", ".join(map(str, numbers[:_NAMED_ROWS])) + (
         ", ..." if len(rows) > _NAMED_ROWS else ""

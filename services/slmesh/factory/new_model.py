@@ -19,7 +19,7 @@ from slmesh.mesh.errors import InvalidArgument
 from slmesh.training.make import train
 from slmesh.weights.fetch import Progress
 
-__all__ = ["MODELS_FOLDER", "Made", "Order", "make_service"]
+__all__ = ["MODELS_FOLDER", "Made", "Order", "make_service", "next_version"]
 
 MODELS_FOLDER = "models"
 """Where, in a folder of services, their bundles lie."""
@@ -33,7 +33,7 @@ class Order:
 
     Attributes:
         name: The name of the service and its model.
-        contract: ``classify`` or ``score``.
+        contract: ``classify``, ``score`` or ``rank``.
         file: The data.
         folder: Where services and models go.
         columns: Which columns to read.
@@ -111,7 +111,7 @@ def make_service(
     models = order.folder / MODELS_FOLDER
     model_folder = models / order.name
     provided = Provided(order.file, description, order.licence, order.backbone, levels=levels)
-    write_recipe(model_folder, _next_version(model_folder), inspected, provided)
+    write_recipe(model_folder, next_version(model_folder), inspected, provided)
     bundle = train(order.name, models, model_folder, cache_dir, progress)
     write_service(service_folder, order.contract, description)
     return Made(
@@ -125,7 +125,7 @@ def _description(order: Order, labels: int) -> str:
     return f"Names which of {labels} labels a text has, learnt from {order.file.name}"
 
 
-def _next_version(model_folder: Path) -> str:
+def next_version(model_folder: Path) -> str:
     """Return the version after the newest, its second number one higher; 0.1.0 for the first."""
     found = [
         tuple(map(int, path.parent.name.split(".")))

@@ -5,7 +5,9 @@ What is there already is kept, because its owner may have changed it. It trains 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -68,7 +70,18 @@ class {class_name}:
         return self._scoring.answer(requests)
 '''
 
-_TEMPLATES = {"classify": _CLASSIFY, "score": _SCORE}
+_RANK = '''"""The {name} service: orders the passages beside it by how well they answer a question."""
+
+from __future__ import annotations
+
+from slmesh.slm.passages.service import Passages
+
+
+class {class_name}(Passages):
+    """Answers the rank contract; the collection is named in the manifest."""
+'''
+
+_TEMPLATES = {"classify": _CLASSIFY, "score": _SCORE, "rank": _RANK}
 
 
 def check_service(folder: Path, contract: str) -> None:
@@ -76,7 +89,7 @@ def check_service(folder: Path, contract: str) -> None:
 
     Args:
         folder: Where the two files go; its name is the service's.
-        contract: ``classify`` or ``score``.
+        contract: ``classify``, ``score`` or ``rank``.
 
     Raises:
         FailedPrecondition: The name is no service's name, or the folder has a service of another
@@ -91,13 +104,16 @@ def check_service(folder: Path, contract: str) -> None:
         )
 
 
-def write_service(folder: Path, contract: str, description: str) -> None:
+def write_service(
+    folder: Path, contract: str, description: str, more: Mapping[str, Any] | None = None
+) -> None:
     """Write ``service.yaml`` and ``service.py`` where they are not there already.
 
     Args:
         folder: Where to; its name is the service's and the model's.
-        contract: ``classify`` or ``score``.
+        contract: ``classify``, ``score`` or ``rank``.
         description: One line for people.
+        more: Further keys of the manifest.
     """
     name, class_name = folder.name, _class_name(folder.name)
     manifest = {
@@ -106,6 +122,7 @@ def write_service(folder: Path, contract: str, description: str) -> None:
         "class": class_name,
         "model": name,
         "description": description,
+        **(more or {}),
     }
     code = _TEMPLATES[contract].format(name=name, class_name=class_name)
     folder.mkdir(parents=True, exist_ok=True)

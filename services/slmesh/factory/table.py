@@ -26,6 +26,7 @@ _TEXT_NAMES = (
 )  # fmt: skip
 _LABEL_NAMES = (
     "label", "intent", "category", "class", "topic", "tag", "target", "level", "labels", "output",
+    "answer", "passage",
 )  # fmt: skip
 _SPLIT_NAMES = ("split", "fold", "partition")
 _DELIMITERS = ",;\t|"
