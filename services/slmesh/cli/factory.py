@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slmesh.cli.output import JsonOption, console, print_json, print_table, stderr
@@ -55,6 +56,7 @@ def add_to(app: typer.Typer) -> None:
     new.command("classify")(_new_classify)
     new.command("score")(_new_score)
     new.command("rank")(_new_rank)
+    new.command("extract")(_new_extract)
     app.add_typer(new, name="new")
     app.command("train")(_train)
     app.command("calibrate")(_calibrate)
@@ -166,6 +168,38 @@ def _new_rank(
     _make(order, as_json)
 
 
+def _new_extract(
+    name: NameArgument,
+    data: Annotated[
+        Path,
+        typer.Option("--data", help="CSV with [marked](field) texts, or JSON Lines with spans."),
+    ],
+    out: OutOption = Path("my_services"),
+    text_column: TextOption = "",
+    span_column: Annotated[str, typer.Option(help="Column of the spans, if not marked.")] = "",
+    encoding: EncodingOption = "utf-8",
+    description: DescriptionOption = "",
+    licence: LicenceOption = "not stated",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a service that finds fields in a text, from texts in which they are marked."""
+    from slmesh.factory.new_model import Order
+    from slmesh.factory.table import Columns
+
+    order = Order(
+        name,
+        "extract",
+        data,
+        out,
+        Columns(text_column, span_column),
+        encoding,
+        backbone="",
+        description=description,
+        licence=licence,
+    )
+    _make(order, as_json)
+
+
 def _train(
     name: ModelArgument,
     data_dir: DataDirOption = Path("data"),
@@ -228,10 +262,11 @@ def _say_written(bundle: Bundle, as_json: bool) -> None:
 
 
 def _make(order: Order, as_json: bool) -> None:
+    from slmesh.factory.new_extractor import make_extractor
     from slmesh.factory.new_model import make_service
     from slmesh.factory.new_ranking import make_ranking
 
-    make = make_ranking if order.contract == "rank" else make_service
+    make = {"rank": make_ranking, "extract": make_extractor}.get(order.contract, make_service)
     started = time.perf_counter()
     with step_bars() as progress:
         made = make(order, load_settings().cache_dir, progress, _show_findings)
@@ -268,7 +303,8 @@ def _show_findings(findings: tuple[Finding, ...]) -> None:
     if not findings:
         stderr.print("  data: nothing to remark", highlight=False)
     for finding in findings:
-        stderr.print(f"  [yellow]data[/]: {finding.message}", highlight=False, soft_wrap=True)
+        message = escape(finding.message)
+        stderr.print(f"  [yellow]data[/]: {message}", highlight=False, soft_wrap=True)
 
 
 def _described(made: Made, seconds: float) -> dict[str, Any]:
@@ -297,6 +333,7 @@ _COLUMNS = {
         "p50 ms": "p50_ms",
     },
     "score": {"accuracy": "accuracy", "macro-F1": "macro_f1", "ECE": "ece", "p50 ms": "p50_ms"},
+    "extract": {"precision": "precision", "recall": "recall", "span F1": "f1"},
     "rank": {"MRR@10": "mrr_10", "first is right": "right_first", "ECE": "ece"},
 }
 
@@ -304,6 +341,8 @@ _COLUMNS = {
 def _show(order: Order, made: Made, seconds: float) -> None:
     bundle = made.bundle
     metrics = bundle.metrics[order.name] if order.contract == "score" else bundle.metrics
+    if order.contract == "extract":
+        metrics = {tier: row["spans"] for tier, row in metrics.items()}
     columns = _COLUMNS[order.contract]
     console.print(
         f"[bold]{order.name} {bundle.version}[/]: {made.training_rows:,} rows trained it,"

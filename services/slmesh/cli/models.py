@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from slmesh.cli.output import JsonOption, console, print_json, print_table
 from slmesh.cli.preparation import prepare
@@ -93,7 +94,8 @@ def _verify(name: NameArgument = "", as_json: JsonOption = False) -> None:
                 highlight=False,
             )
         else:
-            console.print(f"[red]refused[/] {outcome['error']}", highlight=False)
+            error_text = escape(str(outcome["error"]))
+            console.print(f"[red]refused[/] {error_text}", highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
 

@@ -42,8 +42,8 @@ class Finding:
 
     Attributes:
         kind: One of ``empty-text``, ``no-label``, ``conflicting-labels``, ``duplicates``,
-            ``split-leakage``, ``few-rows``, ``similar-labels``, ``no-training-row``,
-            ``few-validation-rows``, ``other-split``.
+            ``overlapping-spans``, ``split-leakage``, ``few-rows``, ``similar-labels``,
+            ``no-training-row``, ``few-validation-rows``, ``other-split``.
         message: A sentence, with the first rows by number.
         rows: The numbers of all rows it is about.
     """

@@ -33,7 +33,7 @@ class Order:
 
     Attributes:
         name: The name of the service and its model.
-        contract: ``classify``, ``score`` or ``rank``.
+        contract: ``classify``, ``score``, ``rank`` or ``extract``.
         file: The data.
         folder: Where services and models go.
         columns: Which columns to read.

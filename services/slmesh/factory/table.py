@@ -19,7 +19,7 @@ from typing import Any
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.naming import suggestion
 
-__all__ = ["Columns", "TableRow", "read_table"]
+__all__ = ["Columns", "TableRow", "read_records", "read_table"]
 
 _TEXT_NAMES = (
     "text", "utterance", "message", "sentence", "query", "question", "content", "body", "input",
@@ -84,6 +84,22 @@ def read_table(path: Path, wanted: Columns, encoding: str = "utf-8") -> list[Tab
         InvalidArgument: The file is missing, not of these formats, not in this encoding, lacks a
             column or has a row of another shape; file, row and column are named.
     """
+    records = read_records(path, encoding)
+    known = dict.fromkeys(name for _, record in records for name in record)
+    columns = _columns(path, list(known), wanted)
+    return [_row(path, number, record, columns) for number, record in records]
+
+
+def read_records(path: Path, encoding: str = "utf-8") -> list[tuple[int, Mapping[str, Any]]]:
+    """Return all rows of a file with their numbers, columns by name.
+
+    Args:
+        path: See :func:`read_table`.
+        encoding: Of the file.
+
+    Raises:
+        InvalidArgument: The file is missing, not of these formats, or not in this encoding.
+    """
     text = _decoded(path, encoding)
     name = path.name.removesuffix(".gz")
     lines = name.endswith((".jsonl", ".json", ".ndjson"))
@@ -92,9 +108,7 @@ def read_table(path: Path, wanted: Columns, encoding: str = "utf-8") -> list[Tab
     records = list(_json_lines(path, text) if lines else _csv_records(path, text))
     if not records:
         raise _wrong(f"{path} has no rows", reason="NO_ROWS")
-    known = dict.fromkeys(name for _, record in records for name in record)
-    columns = _columns(path, list(known), wanted)
-    return [_row(path, number, record, columns) for number, record in records]
+    return records
 
 
 def _decoded(path: Path, encoding: str) -> str:

@@ -1,7 +1,8 @@
-"""Trains the entities model's tagger: a linear-chain conditional random field over hashed features.
+"""Trains taggers: linear-chain conditional random fields over hashed features.
 
-It reads a recipe, trains, calibrates and measures on validation data, and writes the bundle with its
-card. The same feature and decoding code serves the model. Test data are never read.
+For the entities model it reads a recipe, trains, calibrates and measures on validation data, and
+writes the bundle with its card. The same feature and decoding code serves the model. Test data are
+never read.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from slmesh.training.tagging_report import calibration_error, card, measured
 from slmesh.weights.fetch import Progress, silent
 
 TAGS = ("O", *(f"{part}-{label}" for label in LABELS for part in "BI"))
-_OPENING_MASK = np.array([not tag.startswith("I-") for tag in TAGS])
 _FORBIDDEN = np.float32(-1e4)
 
 
@@ -35,19 +35,29 @@ class FieldTrainer:
         decay: how much of a touched weight is taken away at each step.
         dropped: share of the features that a step does not see, so that no name is learnt by heart.
         seed: of the order of the sentences and of what is dropped.
+        tags: O, and B-x and I-x of each label.
     """
 
-    def __init__(self, bits: int, rate: float, decay: float, dropped: float, seed: int) -> None:
+    def __init__(
+        self,
+        bits: int,
+        rate: float,
+        decay: float,
+        dropped: float,
+        seed: int,
+        tags: Sequence[str] = TAGS,
+    ) -> None:
         self.bits, self.rate, self.decay, self.dropped = bits, rate, decay, dropped
         self.draw = np.random.default_rng(seed)
-        count = len(TAGS)
+        count = len(tags)
+        self.may_open = np.array([not tag.startswith("I-") for tag in tags])
         self.weights = np.zeros((1 << bits, count), dtype=np.float32)
         self.squares = np.full_like(self.weights, 1e-6)
         self.transitions = np.zeros((count, count), dtype=np.float32)
         self.transition_squares = np.full_like(self.transitions, 1e-6)
         self.opening = np.zeros(count, dtype=np.float32)
         self.opening_squares = np.full_like(self.opening, 1e-6)
-        self.allowed = transition_mask(TAGS)
+        self.allowed = transition_mask(tags)
 
     def step(self, features: np.ndarray, tags: np.ndarray, lengths: np.ndarray) -> None:
         """Learn from sentences: features (B, T, F), tags (B, T), both padded; lengths (B,)."""
@@ -70,7 +80,7 @@ class FieldTrainer:
         """Return the expected tags (B, T, K) and summed tag pairs (K, K) under the model."""
         _, longest, count = scores.shape
         kernel = np.where(self.allowed, np.exp(self.transitions), 0)
-        opening = np.where(_OPENING_MASK, np.exp(self.opening), 0)
+        opening = np.where(self.may_open, np.exp(self.opening), 0)
         emission = np.exp(scores - scores.max(axis=2, keepdims=True))
         forward = np.zeros_like(emission)
         backward = np.ones_like(emission)
@@ -113,14 +123,14 @@ class FieldTrainer:
             outside_penalty: taken from the score of the tag O at every token: more names are found,
                 and more of them wrongly.
         """
-        penalty = np.zeros(len(TAGS), dtype=np.float32)
+        penalty = np.zeros(len(self.opening), dtype=np.float32)
         penalty[0] = outside_penalty
         scales = np.maximum(np.abs(self.weights).max(axis=0), 1e-6) / 127
         return {
             "weights": np.round(self.weights / scales).astype(np.int8),
             "scales": scales.astype(np.float32),
             "transitions": np.where(self.allowed, self.transitions - penalty, _FORBIDDEN),
-            "opening": np.where(_OPENING_MASK, self.opening - penalty, _FORBIDDEN),
+            "opening": np.where(self.may_open, self.opening - penalty, _FORBIDDEN),
         }
 
 
@@ -129,7 +139,9 @@ def _normalised(values: np.ndarray) -> np.ndarray:
     return shares
 
 
-def sentence_tags(marked: MarkedText) -> list[tuple[list[Token], list[int]]]:
+def sentence_tags(
+    marked: MarkedText, names: Sequence[str] = TAGS
+) -> list[tuple[list[Token], list[int]]]:
     """Return the sentences of a text with the number of the tag of each token."""
     rows = []
     for sentence in sequences(marked.text):
@@ -139,7 +151,7 @@ def sentence_tags(marked: MarkedText) -> list[tuple[list[Token], list[int]]]:
             for label, start, end in marked.spans:
                 if token.start < end and token.end > start:
                     tag = f"{'B' if token.start <= start else 'I'}-{label}"
-            tags.append(TAGS.index(tag))
+            tags.append(names.index(tag))
         rows.append((sentence, tags))
     return rows
 
@@ -149,17 +161,18 @@ def trained(
     common: Sequence[int],
     recipe: Mapping[str, Any],
     progress: Progress = silent,
+    tags: Sequence[str] = TAGS,
 ) -> dict[str, np.ndarray]:
     """Train on the texts with the recipe's numbers; return the bundle's tensors."""
     known = frozenset(common)
     numbers = recipe["numbers"]
     trainer = FieldTrainer(
-        numbers["bits"], numbers["rate"], numbers["decay"], numbers["dropped"], recipe["seed"]
+        numbers["bits"], numbers["rate"], numbers["decay"], numbers["dropped"], recipe["seed"], tags
     )
     sentences = [
-        (np.array(hashed_features(sentence, numbers["bits"], known)), np.array(tags))
+        (np.array(hashed_features(sentence, numbers["bits"], known)), np.array(row))
         for marked in texts
-        for sentence, tags in sentence_tags(marked)
+        for sentence, row in sentence_tags(marked, tags)
     ]
     draw = random.Random(recipe["seed"])
     for epoch in range(numbers["epochs"]):
@@ -191,21 +204,30 @@ def _padded(
     return features, tags, lengths
 
 
+def span_odds(
+    tensors: Mapping[str, np.ndarray], texts: Sequence[MarkedText], tags: Sequence[str]
+) -> tuple[dict[str, list[float]], dict[str, list[bool]]]:
+    """Return by label the log odds of the spans a tagger finds, and whether each is right."""
+    labels = [tag[2:] for tag in tags if tag.startswith("B-")]
+    plain = {label: {"slope": 1.0, "intercept": 0.0} for label in labels}
+    tagger = LinearTagger(tags, tensors, plain)
+    odds: dict[str, list[float]] = {label: [] for label in labels}
+    right: dict[str, list[bool]] = {label: [] for label in labels}
+    for marked, spans in zip(texts, tagger.tag([row.text for row in texts]), strict=True):
+        for span in spans:
+            clipped = min(max(span.probability, 1e-6), 1 - 1e-6)
+            odds[span.label].append(float(np.log(clipped / (1 - clipped))))
+            right[span.label].append((span.label, span.start, span.end) in marked.spans)
+    return odds, right
+
+
 def calibrated(
     tensors: Mapping[str, np.ndarray], texts: Sequence[MarkedText]
 ) -> dict[str, dict[str, float]]:
     """Return for each label the logistic curve from log odds to the share of right spans."""
     from sklearn.linear_model import LogisticRegression
 
-    plain = {label: {"slope": 1.0, "intercept": 0.0} for label in LABELS}
-    tagger = LinearTagger(TAGS, tensors, plain)
-    odds: dict[str, list[float]] = {label: [] for label in LABELS}
-    right: dict[str, list[bool]] = {label: [] for label in LABELS}
-    for marked, spans in zip(texts, tagger.tag([row.text for row in texts]), strict=True):
-        for span in spans:
-            clipped = min(max(span.probability, 1e-6), 1 - 1e-6)
-            odds[span.label].append(float(np.log(clipped / (1 - clipped))))
-            right[span.label].append((span.label, span.start, span.end) in marked.spans)
+    odds, right = span_odds(tensors, texts, TAGS)
     curves = {}
     for label in LABELS:
         if len(set(right[label])) < 2:
