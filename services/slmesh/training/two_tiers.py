@@ -145,18 +145,35 @@ def train_tiers(
     progress("fitting the scope models", 0.5)
     fixed = None if tuned_head is None else model
     unseen = _unseen_features(recipe, examples, (train, outside), share, fixed, progress)
-    logits = model.logits(held, held_views.linear.scores)
-    held_features = (linear_scope_features(held_views.linear), encoder_features(model, held_views))
-    out_features = (linear_scope_features(out_views.linear), encoder_features(model, out_views))
+    calibration = _calibrated(examples, model, share, (held_views, out_views), unseen, tuned_head)
+    thresholds = choose_thresholds(recipe, examples, calibration, model, held_views, out_views)
+    tensors = {f"linear.{name}": array for name, array in arrays.items()}
+    tensors |= {f"encoder.{name}": array for name, array in head.items()}
+    return TrainedTiers(tensors, calibration, thresholds)
+
+
+def _calibrated(
+    examples: Examples,
+    model: EncoderHead,
+    share: float,
+    views: tuple[Views, Views],
+    unseen: list[tuple[np.ndarray, np.ndarray]],
+    tuned_head: tuple[np.ndarray, np.ndarray] | None,
+) -> dict[str, Any]:
+    """Return temperatures and scope models of both tiers, from validation views in and out of scope."""
+    held, outside = views
+    logits = model.logits(held.embeddings, held.linear.scores)
+    held_features = (linear_scope_features(held.linear), encoder_features(model, held))
+    out_features = (linear_scope_features(outside.linear), encoder_features(model, outside))
     if tuned_head is not None and len(examples.outside):
         # The encoder has seen every training text, so its scope is fitted on validation texts.
         unseen[1] = (held_features[1], out_features[1])
     scopes = [
         fit_scope(unseen[i][0], unseen[i][1], held_features[i], out_features[i]) for i in (0, 1)
     ]
-    calibration: dict[str, Any] = {
+    return {
         "linear": {
-            "temperature": fit_temperature(held_views.linear.scores, examples.held_labels),
+            "temperature": fit_temperature(held.linear.scores, examples.held_labels),
             **scopes[0].numbers(),
         },
         "encoder": {
@@ -165,10 +182,6 @@ def train_tiers(
             **scopes[1].numbers(),
         },
     }
-    thresholds = choose_thresholds(recipe, examples, calibration, model, held_views, out_views)
-    tensors = {f"linear.{name}": array for name, array in arrays.items()}
-    tensors |= {f"encoder.{name}": array for name, array in head.items()}
-    return TrainedTiers(tensors, calibration, thresholds)
 
 
 def encoder_features(model: EncoderHead, views: Views) -> np.ndarray:
