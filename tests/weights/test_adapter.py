@@ -103,12 +103,15 @@ def test_a_bundle_s_encoder_is_compiled_under_its_own_digest_and_found(
 ) -> None:
     made = bundle(tmp_path / "bundle", weights)
     compiled = compile_bundle(made, tmp_path / "cache")
-    assert compiled is not None and not compiled.reused
+    assert compiled is not None
+    assert not compiled.reused
     again = compile_bundle(made, tmp_path / "cache")
-    assert again is not None and again.reused
+    assert again is not None
+    assert again.reused
     tuned = load_encoder(tmp_path / "cache", encoder_digest(made.backbone or {}))
     frozen = load_encoder(tmp_path / "cache", compile_weights(weights, tmp_path / "cache").digest)
-    assert tuned is not None and frozen is not None
+    assert tuned is not None
+    assert frozen is not None
     assert (tuned.encode(["a card"]) * frozen.encode(["a card"])).sum() < 0.999
 
 

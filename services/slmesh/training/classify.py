@@ -151,6 +151,12 @@ def _encoder_method(recipe: Recipe) -> str:
     )
 
 
+def _scope_rows(recipe: Recipe) -> str:
+    if "fine_tuning" in recipe.encoder:
+        return "out of fold (linear) and on validation rows (encoder, which has seen the others)"
+    return "out of fold"
+
+
 def _method(recipe: Recipe, train: LabelledRows, tiers: TrainedTiers) -> list[str]:
     linear, encoder = tiers.calibration["linear"], tiers.calibration.get("encoder")
     sentences = [
@@ -176,8 +182,8 @@ def _method(recipe: Recipe, train: LabelledRows, tiers: TrainedTiers) -> list[st
     else:
         sentences += [
             "In scope or not: a logistic model a tier, on energy, nearest class centroid, highest"
-            " score and share of known n-grams, fitted out of fold, calibrated on validation rows at"
-            " their share of texts out of scope.",
+            f" score and share of known n-grams, fitted {_scope_rows(recipe)}, calibrated on validation"
+            " rows at their share of texts out of scope.",
             f"The scope thresholds lose at most {recipe.scope['most_right_answers_lost']:.1%} of"
             " right answers.",
         ]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slmesh.training.lora import adapter_arrays, insert_adapters
+from slmesh.training.lora import TunedClassifier, adapter_arrays, insert_adapters
 from slmesh.weights.fetch import Progress, silent
 
 __all__ = ["FineTuned", "TuningRows", "fine_tune"]
@@ -69,44 +69,6 @@ class FineTuned:
     history: tuple[dict[str, float], ...]
 
 
-class _Tuned(torch.nn.Module):
-    """The layers that are tuned, mean pooling and head.
-
-    Layers below them do not change, so what they make of each text is computed once.
-    """
-
-    def __init__(self, encoder: Any, layers: int, weights: torch.Tensor) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.first = len(encoder.encoder.layer) - layers
-        self.weights = torch.nn.Parameter(weights)  # (D, C)
-        self.bias = torch.nn.Parameter(torch.zeros(weights.shape[1]))
-
-    def below(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what the first tuned layer reads, (B, T, D)."""
-        hidden = self.encoder.embeddings(input_ids=ids)
-        return self._layers(hidden, mask, slice(0, self.first))
-
-    def embed(self, below: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return embeddings of length 1, (B, D)."""
-        hidden = self._layers(below, mask, slice(self.first, None))
-        weight = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
-        mean = (hidden * weight).sum(1) / weight.sum(1)
-        return torch.nn.functional.normalize(mean, dim=1)
-
-    def forward(self, below: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return embeddings (B, D) and logits (B, C)."""
-        embeddings = self.embed(below, mask)
-        return embeddings, embeddings @ self.weights + self.bias
-
-    def _layers(self, hidden: torch.Tensor, mask: torch.Tensor, chosen: slice) -> torch.Tensor:
-        unseen = torch.where(mask[:, None, None, :] > 0, 0.0, -1e9)  # (B, 1, 1, T), added to scores
-        for layer in self.encoder.encoder.layer[chosen]:
-            made = layer(hidden, unseen)
-            hidden = made[0] if isinstance(made, tuple) else made
-        return hidden
-
-
 def fine_tune(
     backbone: Path,
     rows: TuningRows,
@@ -122,10 +84,10 @@ def fine_tune(
         rows: The rows.
         numbers: ``layers`` (how many are tuned, from the last), ``rank``, ``adapter_dropout``,
             ``epochs``, ``batch_size``, ``learning_rate``, ``head_learning_rate``,
-            ``weight_decay``, ``label_smoothing``, ``contrast`` (weight of the supervised
-            contrastive loss), ``consistency`` (weight of R-Drop; both look at each batch twice),
-            ``outside_share`` (of a batch), ``outside_weight``, ``averaging`` (decay of the averaged
-            weights), ``head_scale`` (of the first weights of the head), ``max_tokens``.
+            ``weight_decay``, ``label_smoothing``, ``outside_share`` (of a batch),
+            ``outside_weight``, ``averaging`` (decay of the averaged weights), ``head_scale`` (of
+            the first weights of the head), ``max_tokens``, ``strength`` (see
+            ``training.lora.adapter_arrays``; not part of the training).
         seed: Of everything random.
         checkpoint: A folder to resume from and to write to; None for neither.
         progress: Told of each step.
@@ -157,11 +119,15 @@ class _Tuning:
         )
         classes = int(rows.labels.max()) + 1
         head = torch.zeros(encoder.config.hidden_size, classes)
-        self.model = _Tuned(encoder, numbers["layers"], head).to(self.device)
-        self.inside = self._below(rows.texts)
-        self.outside = self._below(rows.outside)
-        self.held = self._below(rows.held_texts)
-        self._set_head()
+        self.model = TunedClassifier(encoder, numbers["layers"], head).to(self.device)
+        self.inside: list[np.ndarray] = []
+        self.outside: list[np.ndarray] = []
+        self.held: list[np.ndarray] = []
+        if self._record().get("finished") is not True:  # what is finished reads no text again
+            self.inside, self.outside, self.held = map(
+                self._below, (rows.texts, rows.outside, rows.held_texts)
+            )
+            self._set_head()
         torch.manual_seed(seed)
         tuned = range(self.model.first, len(encoder.encoder.layer))
         within = tuple(f"encoder.layer.{i}." for i in tuned)
@@ -184,11 +150,11 @@ class _Tuning:
         )
         self.history: list[dict[str, float]] = []
         self.step = 0
-        self.steps = numbers["epochs"] * math.ceil(len(self.inside) / self._inside_size)
+        self.steps = numbers["epochs"] * math.ceil(len(rows.texts) / self._inside_size)
 
     @property
     def _inside_size(self) -> int:
-        share = self.numbers["outside_share"] if self.outside else 0.0
+        share = self.numbers["outside_share"] if self.rows.outside else 0.0
         return max(1, round(self.numbers["batch_size"] * (1 - share)))
 
     def run(self) -> FineTuned:
@@ -203,7 +169,7 @@ class _Tuning:
                 if name.startswith("encoder.")
             }
             return FineTuned(
-                adapter_arrays(encoder, self.before),
+                adapter_arrays(encoder, self.before, self.numbers["strength"]),
                 self.average["weights"].float().cpu().numpy(),
                 self.average["bias"].float().cpu().numpy(),
                 tuple(self.history),
@@ -276,11 +242,9 @@ class _Tuning:
             yield batch
 
     def _loss(self, batch: Sequence[tuple[np.ndarray, int]]) -> torch.Tensor:
-        twice = self.numbers["contrast"] > 0 or self.numbers["consistency"] > 0
-        rows = [*batch, *batch] if twice else list(batch)
-        below, mask = self._padded([row for row, _ in rows])
-        columns = torch.tensor([column for _, column in rows], device=self.device)
-        embeddings, logits = self.model(below, mask)
+        below, mask = self._padded([row for row, _ in batch])
+        columns = torch.tensor([column for _, column in batch], device=self.device)
+        logits = self.model(below, mask)
         inside = columns != _OUTSIDE
         smoothing = self.numbers["label_smoothing"]
         loss: torch.Tensor = torch.nn.functional.cross_entropy(
@@ -290,10 +254,6 @@ class _Tuning:
             # Outlier exposure (Hendrycks et al., arXiv 1812.04606): no label is likelier.
             flat = -torch.log_softmax(logits[~inside], dim=1).mean()
             loss = loss + self.numbers["outside_weight"] * flat
-        if self.numbers["consistency"] > 0:
-            loss = loss + self.numbers["consistency"] * _divergence(logits)
-        if self.numbers["contrast"] > 0:
-            loss = loss + self.numbers["contrast"] * _contrast(embeddings, columns)
         return loss
 
     def _padded(self, rows: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -367,15 +327,21 @@ class _Tuning:
 
     def _fingerprint(self) -> str:
         rows = self.rows
-        content = [dict(self.numbers), self.seed, list(rows.texts), list(rows.outside)]
+        trained_by = {key: value for key, value in self.numbers.items() if key != "strength"}
+        content = [trained_by, self.seed, list(rows.texts), list(rows.outside)]
         content += [rows.labels.tolist(), list(rows.held_texts)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _resume(self) -> None:
+    def _record(self) -> dict[str, Any]:
+        """Return what the checkpoint says; nothing when it is of another run."""
         if self.checkpoint is None or not (self.checkpoint / _RECORD).is_file():
-            return
-        record = json.loads((self.checkpoint / _RECORD).read_text(encoding="utf-8"))
-        if record["made_for"] != self._fingerprint():
+            return {}
+        record: dict[str, Any] = json.loads((self.checkpoint / _RECORD).read_text(encoding="utf-8"))
+        return record if record["made_for"] == self._fingerprint() else {}
+
+    def _resume(self) -> None:
+        record = self._record()
+        if self.checkpoint is None or not record:
             return
         from safetensors.torch import load_file
 
@@ -409,6 +375,7 @@ class _Tuning:
             "made_for": self._fingerprint(),
             "state": name,
             "step": self.step,
+            "finished": len(self.history) == self.numbers["epochs"],
             "history": self.history,
         }
         unfinished = self.checkpoint / "record.part.json"
@@ -426,27 +393,3 @@ def _tokenizer(backbone: Path, max_tokens: int) -> Any:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     return lambda texts: [e.ids for e in tokenizer.encode_batch(list(texts))]
-
-
-def _divergence(logits: torch.Tensor) -> torch.Tensor:
-    """Return the symmetric divergence of the two halves of a batch, which hold the same texts.
-
-    Source: Wu et al., R-Drop: Regularized Dropout for Neural Networks, arXiv 2106.14448.
-    """
-    first, second = torch.log_softmax(logits, dim=1).chunk(2)
-    divergence: torch.Tensor = 0.5 * ((first - second) * (first.exp() - second.exp())).sum(1).mean()
-    return divergence
-
-
-def _contrast(embeddings: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Return the supervised contrastive loss; texts out of scope are strangers to all.
-
-    Source: Khosla et al., Supervised Contrastive Learning, arXiv 2004.11362, at temperature 0.1.
-    """
-    itself = torch.eye(len(columns), dtype=torch.bool, device=columns.device)
-    same = (columns[:, None] == columns[None, :]) & ~itself & (columns != _OUTSIDE)[:, None]
-    similarity = (embeddings @ embeddings.T / 0.1).masked_fill(itself, -1e9)
-    logs = torch.log_softmax(similarity, dim=1)
-    counts = same.sum(1)
-    loss: torch.Tensor = -((logs * same).sum(1) / counts.clamp(min=1))[counts > 0].mean()
-    return loss
