@@ -160,6 +160,19 @@ def test_one_command_makes_a_service_that_another_command_calls(tmp_path: Path) 
     )
 
 
+def test_commands_train_calibrate_and_describe_what_was_made(tmp_path: Path) -> None:
+    write_csv(tmp_path / "my.csv", rows_of_topics())
+    options = ("--models-dir", "my_services/models", "--json")
+    command(tmp_path, "new", "classify", "topics", "--data", "my.csv", "--linear-only")
+    versions = {
+        name: json.loads(command(tmp_path, name, "topics", *options).stdout)["version"]
+        for name in ("train", "calibrate", "card")
+    }
+    assert versions == {"train": "0.1.0", "calibrate": "0.1.1", "card": "0.1.1"}
+    own = command(tmp_path, "calibrate", "topics", *options, "--data", "my.csv")
+    assert json.loads(own.stdout)["version"] == "0.1.2"
+
+
 def test_the_command_explains_a_wrong_file_and_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("text,label\n" + "hello,greeting\n" * 30)
     done = command(tmp_path, "new", "classify", "topics", "--data", "my.csv", "--linear-only")
