@@ -17,6 +17,9 @@ from slmesh.mesh.settings import Settings
 
 __all__ = ["prepare"]
 
+_Step = Callable[[Settings, Callable[[str, float], None]], str]
+"""Does one thing, reports how far it is, and says what it did."""
+
 
 def prepare(settings: Settings) -> None:
     """Fetch, verify and compile what the services of this mesh need.
@@ -25,7 +28,7 @@ def prepare(settings: Settings) -> None:
         MeshError: A download failed, a digest is wrong, or an extra is not installed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    steps = [("encoder", _encoder)]
+    steps: list[tuple[str, _Step]] = [("encoder", _encoder)]
     bundles = _verified_bundles(settings)
     steps += [
         (f"encoder of {b.name}", _adapted(b)) for b in bundles if "adapted" in (b.backbone or {})
@@ -62,7 +65,7 @@ def _encoder(settings: Settings, report: Callable[[str, float], None]) -> str:
     return f"{MINILM}: {_state(compiled.reused, 'fetched, verified, compiled to int8 ONNX')}"
 
 
-def _adapted(bundle: Bundle) -> Callable[[Settings, Callable[[str, float], None]], str]:
+def _adapted(bundle: Bundle) -> _Step:
     def compiled(settings: Settings, report: Callable[[str, float], None]) -> str:
         from slmesh.weights.compile import compile_bundle
 

@@ -139,15 +139,12 @@ class _Tuning:
         heads = [self.model.weights, self.model.bias]
         adapters = [p for name, p in self.trained.items() if name.startswith("encoder.")]
         self.rates = [numbers["learning_rate"], numbers["head_learning_rate"]]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in adapters if p.ndim > 1]},
-                {"params": heads, "weight_decay": 0.0},
-                {"params": [p for p in adapters if p.ndim == 1], "weight_decay": 0.0},
-            ],
-            lr=0.0,
-            weight_decay=numbers["weight_decay"],
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in adapters if p.ndim > 1]},
+            {"params": heads, "weight_decay": 0.0},
+            {"params": [p for p in adapters if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=numbers["weight_decay"])
         self.history: list[dict[str, float]] = []
         self.step = 0
         self.steps = numbers["epochs"] * math.ceil(len(rows.texts) / self._inside_size)
@@ -155,7 +152,8 @@ class _Tuning:
     @property
     def _inside_size(self) -> int:
         share = self.numbers["outside_share"] if self.rows.outside else 0.0
-        return max(1, round(self.numbers["batch_size"] * (1 - share)))
+        size: int = max(1, round(self.numbers["batch_size"] * (1 - share)))
+        return size
 
     def run(self) -> FineTuned:
         self._resume()
@@ -186,7 +184,7 @@ class _Tuning:
             self._set_rates()
             loss = self._loss(batch)
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
             self.optimiser.step()
             self.step += 1
