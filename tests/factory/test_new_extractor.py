@@ -15,6 +15,7 @@ from slmesh.factory.marked import inspect_spans, read_marked
 from slmesh.factory.new_extractor import make_extractor
 from slmesh.factory.new_model import Made, Order
 from slmesh.factory.table import Columns
+from slmesh.mesh.drift import DriftWatch
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.settings import Settings
 from slmesh.weights.fetch import silent
@@ -92,6 +93,7 @@ def test_the_bundle_is_measured_and_says_what_was_left_out(made: Made) -> None:
     assert "1 row with the text of an earlier row, left out: row 195" in card
     golden = (made.bundle.folder / "golden.jsonl").read_text().splitlines()
     assert len(golden) >= 20
+    assert DriftWatch.of(made.bundle) is not None
 
 
 def test_spans_of_json_lines_are_those_of_the_markup(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from slmesh.api.rank.v1.rank_pb2 import RankRequest
 from slmesh.factory.new_model import Made, Order
 from slmesh.factory.new_ranking import make_ranking
 from slmesh.factory.table import Columns
+from slmesh.mesh.drift import DriftWatch
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.settings import Settings
 from slmesh.weights.fetch import silent
@@ -73,6 +74,7 @@ def test_questions_that_measure_are_not_indexed(made: Made) -> None:
     indexed = (made.service_folder / "faq.jsonl").read_text()
     golden = (made.bundle.folder / "golden.jsonl").read_text().splitlines()
     assert len(golden) >= 20
+    assert DriftWatch.of(made.bundle) is not None
     assert made.training_rows + made.validation_rows == len(PAIRS)
     assert indexed.count('"id"') == 4
 

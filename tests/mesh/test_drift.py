@@ -10,6 +10,7 @@ from tests.mesh.test_bundle import CONTENT
 
 from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest, ClassifyResponse, Label, Labels
 from slmesh.api.extract.v1.extract_pb2 import ExtractRequest, ExtractResponse
+from slmesh.api.rank.v1.rank_pb2 import RankRequest, RankResponse
 from slmesh.api.score.v1.score_pb2 import Level, ScaleScore, ScoreRequest, ScoreResponse, Scores
 from slmesh.api.types.v1.provenance_pb2 import Provenance
 from slmesh.mesh.bundle import write_bundle
@@ -125,8 +126,15 @@ def test_an_abstention_is_counted_as_one():
     assert signs_of(asked("x"), response).labels == ("",)
 
 
-def test_a_contract_without_labels_has_its_words_watched():
-    signs = signs_of(ExtractRequest(text="two words"), ExtractResponse())
+@pytest.mark.parametrize(
+    ("request_", "response"),
+    [
+        pytest.param(ExtractRequest(text="two words"), ExtractResponse(), id="extract"),
+        pytest.param(RankRequest(query="two words"), RankResponse(), id="rank"),
+    ],
+)
+def test_a_contract_without_labels_has_its_words_watched(request_, response):
+    signs = signs_of(request_, response)
     assert (len(signs.words), signs.labels) == (2, ())
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from slmesh.api.extract.v1.extract_pb2 import ExtractRequest, ExtractResponse
 from slmesh.factory.inspection import Finding
 from slmesh.factory.marked import InspectedSpans, inspect_spans, read_marked
 from slmesh.factory.new_model import MODELS_FOLDER, Made, Order, next_version
 from slmesh.factory.service_files import check_service, write_service
 from slmesh.mesh.bundle import digest_of, write_bundle
+from slmesh.mesh.drift import REFERENCE_FILE, Sketch, signs_of
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.slm.entities.features import tokens, word_code
 from slmesh.slm.entities.tagger import LinearTagger
@@ -85,7 +87,9 @@ def make_extractor(
     content = _content(order, version, inspected.labels, tags, calibration, metrics)
     card = _card(order, version, description, inspected, len(train), metrics)
     folder = order.folder / MODELS_FOLDER / order.name / version
-    texts = {"golden.jsonl": _golden(held), "card.md": card}
+    asked = (signs_of(ExtractRequest(text=row.text), ExtractResponse()) for row in held)
+    reference = json.dumps({"linear": Sketch.over(asked).content()}) + "\n"
+    texts = {"golden.jsonl": _golden(held), "card.md": card, REFERENCE_FILE: reference}
     bundle = write_bundle(folder, content, tensors, texts)
     write_service(service_folder, "extract", description)
     return Made(bundle, service_folder, len(train), len(held), inspected.findings)

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from slmesh.api.rank.v1.rank_pb2 import RankRequest, RankResponse
 from slmesh.factory.inspection import Finding, found_rows
 from slmesh.factory.new_model import MODELS_FOLDER, Made, Order, next_version
 from slmesh.factory.service_files import check_service, write_service
 from slmesh.factory.table import TableRow, read_table
 from slmesh.mesh.bundle import digest_of, write_bundle
+from slmesh.mesh.drift import REFERENCE_FILE, Sketch, signs_of
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.tiers.encoder import load_encoder
 from slmesh.training.own_ranking import Question, RankingFit, fit_ranking
@@ -85,9 +87,11 @@ def make_ranking(
         f"Orders {len(collected.passages)} passages by how well they answer, from {order.file.name}"
     )
     content = _content(order, version, fits, backbone)
+    asked = (signs_of(RankRequest(query=q.text), RankResponse()) for q in collected.validation)
     texts = {
         "golden.jsonl": _golden(order.name, collected),
         "card.md": _card(order, version, description, collected, fits),
+        REFERENCE_FILE: json.dumps({"linear": Sketch.over(asked).content()}) + "\n",
     }
     tensors = {
         f"{tier}.line": np.array(list(f.line.values()), np.float32) for tier, f in fits.items()

@@ -202,7 +202,7 @@ class DriftWatch:
 
 def signs_of(request: Any, response: Any) -> Signs:
     """Return what is kept of a text and its answer."""
-    text = getattr(request, "text", "")[:_READ_CODE_POINTS]
+    text = str(getattr(request, "text", "") or getattr(request, "query", ""))[:_READ_CODE_POINTS]
     words = tuple(crc32(word.encode()) % _GROUPS for word in _WORD.findall(text.lower()))
     named = _named(response)
     return Signs(
