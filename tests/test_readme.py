@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.factory.own_file import rows_of_topics, write_csv
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(
@@ -47,11 +48,21 @@ def test_the_walk_through_adds_a_model_with_two_files(tmp_path):
         path = tmp_path / block["file"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block["code"])
-    (walk_through,) = [code for code in SHELL if "SLMESH_SERVICE_PATH" in code]
+    (walk_through,) = [code for code in SHELL if "_PATH" in code and "slmesh new" not in code]
     done = run(["bash", "-euc", walk_through], tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("shouted 1.00")
     assert '"name": "calm"' in done.stdout
+
+
+def test_the_walk_through_makes_a_service_from_a_file(tmp_path):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("torch")
+    write_csv(tmp_path / "my.csv", rows_of_topics())
+    (walk_through,) = [code for code in SHELL if "slmesh new" in code]
+    done = run(["bash", "-euc", walk_through], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("delivery ")
 
 
 def test_the_first_block_is_the_two_commands():
@@ -63,7 +74,7 @@ def test_the_first_block_is_the_two_commands():
 
 COMMANDS = [
     line for code in SHELL for line in code.splitlines() if line.startswith("slmesh ")
-    and "--local" not in line
+    and "--local" not in line and not line.startswith("slmesh new")
 ]  # fmt: skip
 
 

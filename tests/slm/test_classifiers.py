@@ -15,6 +15,7 @@ from slmesh.mesh.manifest import load_manifest
 from slmesh.mesh.service import Resources
 from slmesh.slm.assistant.service import Assistant
 from slmesh.slm.intent.service import Intent
+from slmesh.weights.adapter import adapted_digest, adapter_of
 
 REPOSITORY = Path(__file__).parents[2]
 CLASSES = {"intent": Intent, "assistant": Assistant}
@@ -102,6 +103,14 @@ def test_a_top_k_out_of_range_is_refused_before_the_queue(service) -> None:
     with pytest.raises(InvalidArgument) as caught:
         service.check(ClassifyRequest(text="x", top_k=101))
     assert caught.value.field == "top_k"
+
+
+def test_a_fine_tuned_bundle_names_the_encoder_its_adapter_gives(name: str) -> None:
+    bundle = load_bundle(find_bundle(name, [REPOSITORY / "models"]))
+    backbone, adapter = bundle.backbone or {}, adapter_of(bundle.tensors())
+    assert ("adapted" in backbone) == bool(adapter)
+    if adapter:
+        assert backbone["adapted"] == adapted_digest(backbone["digest"], adapter)
 
 
 def test_the_bundle_is_small(name: str) -> None:

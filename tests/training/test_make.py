@@ -14,9 +14,12 @@ from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest
 from slmesh.api.score.v1.score_pb2 import ScoreRequest
 from slmesh.mesh.bundle import Bundle, digest_of, load_bundle
 from slmesh.mesh.errors import FailedPrecondition
+from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.service import Resources
 from slmesh.tiers.answering import Classifying, Scoring
 from slmesh.tiers.encoder import load_encoder
 from slmesh.training.make import train
+from slmesh.weights.adapter import adapted_digest, adapter_of
 
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
@@ -46,6 +49,25 @@ NUMBERS = {
         "most_accuracy_lost_by_switch": 0.0,
         "most_outside_let_in_by_switch": 0.0,
     },
+}
+
+ENCODER = {"tier": "encoder"}
+TUNING = {
+    "layers": 1,
+    "rank": 4,
+    "adapter_dropout": 0.0,
+    "epochs": 3,
+    "batch_size": 16,
+    "learning_rate": 0.005,
+    "head_learning_rate": 0.01,
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "outside_share": 0.2,
+    "outside_weight": 0.5,
+    "averaging": 0.9,
+    "head_scale": 8.0,
+    "max_tokens": 32,
+    "strength": 1.0,
 }
 
 
@@ -147,6 +169,68 @@ def test_the_card_holds_measured_figures_and_limits(topics: Bundle) -> None:
     assert f"{accuracy:.2%}" in card
     assert "Knows six words." in card
     assert "Apache-2.0" in card
+
+
+def test_the_card_shows_plots_of_the_measured_run(topics: Bundle) -> None:
+    card = (topics.folder / "card.md").read_text()
+    for name in ("reliability.svg", "risk-coverage.svg", "confusion.svg"):
+        assert f"({name})" in card
+        assert name in topics.content["files"]
+        assert (topics.folder / name).stat().st_size < 20_000
+
+
+def test_a_recipe_without_an_encoder_makes_a_linear_bundle(topics: Bundle, home: Path) -> None:
+    recipe = yaml.safe_load((home / "models/topics/recipe.yaml").read_text())
+    folder = home / "models" / "plain"
+    folder.mkdir()
+    (folder / "golden.jsonl").write_text('{"text": "buy the saw now"}\n')
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"name": "plain", "encoder": {}}))
+    bundle = make(home, "plain")
+    assert bundle.tiers == ("linear",)
+    assert bundle.backbone is None
+    (response,) = Classifying(bundle, None, "plain").answer([ClassifyRequest(text="buy the saw")])
+    assert response.labels.labels[0].name == "tool"
+    assert list(bundle.metrics) == ["linear"]
+
+
+@pytest.fixture(scope="module")
+def tuned(topics: Bundle, home: Path) -> Bundle:
+    """Return the bundle of the same recipe with a fine-tuned encoder."""
+    recipe = yaml.safe_load((home / "models/topics/recipe.yaml").read_text())
+    recipe["encoder"]["fine_tuning"] = TUNING
+    folder = home / "models" / "tuned"
+    folder.mkdir()
+    (folder / "golden.jsonl").write_text('{"text": "buy the saw now"}\n')
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"name": "tuned"}))
+    return make(home, "tuned")
+
+
+def test_a_fine_tuned_bundle_holds_its_adapter_and_names_its_encoder(tuned: Bundle) -> None:
+    adapter = adapter_of(tuned.tensors())
+    assert adapter
+    assert tuned.backbone["adapted"] == adapted_digest(tuned.backbone["digest"], adapter)
+    assert "fine-tuned through adapters of rank 4" in (tuned.folder / "card.md").read_text()
+
+
+def test_a_fine_tuned_classifier_serves_with_the_encoder_of_its_own(
+    tuned: Bundle, home: Path
+) -> None:
+    manifest = Manifest(name="tuned", contract="classify", class_name="X", options=ENCODER)
+    serving = Classifying.load(Resources(manifest, tuned, home / "cache", 1))
+    responses = serving.answer([ClassifyRequest(text=row["text"]) for row in INSIDE])
+    assert {response.provenance.tier for response in responses} == {"encoder"}
+    tops = [(r.labels.labels or r.nearest)[0].name for r in responses]
+    right = [top == row["topic"] for top, row in zip(tops, INSIDE, strict=True)]
+    assert sum(right) > 0.9 * len(right)
+
+
+def test_a_fine_tuned_classifier_without_its_encoder_serves_the_linear_tier(
+    tuned: Bundle, tmp_path: Path
+) -> None:
+    manifest = Manifest(name="tuned", contract="classify", class_name="X")
+    serving = Classifying.load(Resources(manifest, tuned, tmp_path, 1))
+    (response,) = serving.answer([ClassifyRequest(text="buy the saw now")])
+    assert response.provenance.tier == "linear"
 
 
 def test_the_same_recipe_gives_the_same_weights(topics: Bundle, home: Path) -> None:

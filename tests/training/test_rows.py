@@ -123,3 +123,13 @@ def test_a_row_that_is_no_json_is_named(tmp_path: Path) -> None:
     file = replace(recipe.data[0].files[0], sha256=digest)
     with pytest.raises(FailedPrecondition, match="row 2: not JSON"):
         read_file(recipe, file, tmp_path)
+
+
+def test_a_file_in_another_encoding_is_named_with_its_row(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, ROWS)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(path.read_bytes() + '\n{"text": "café", "label": "odd"}'.encode("latin-1"))
+    digest = digest_of(path).removeprefix("sha256:")
+    file = replace(recipe.data[0].files[0], sha256=digest)
+    with pytest.raises(FailedPrecondition, match=r"rows\.jsonl, row 201: byte 0xe9 is not UTF-8"):
+        read_file(recipe, file, tmp_path)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from slmesh.cli.output import JsonOption, console, print_json, print_table
 from slmesh.cli.preparation import prepare
-from slmesh.mesh.bundle import BUNDLE_FILE, Bundle, load_bundle
+from slmesh.mesh.bundle import BUNDLE_FILE, Bundle, find_bundle, load_bundle
 from slmesh.mesh.catalog import bundle_folders, discover
 from slmesh.mesh.errors import MeshError, NotFound
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings, load_settings
+from slmesh.mesh.signature import check_signature, sign_bundle
 
 __all__ = ["add_to"]
 
@@ -24,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     models = typer.Typer(no_args_is_help=True, help="Models: list, fetch, verify, compile.")
     models.command("list")(_list)
     models.command("verify")(_verify)
+    models.command("sign")(_sign)
     models.command("fetch")(_fetch)
     models.command("compile")(_compile)
     app.add_typer(models, name="models")
@@ -60,11 +64,23 @@ def _list(as_json: JsonOption = False) -> None:
 
 
 def _verify(name: NameArgument = "", as_json: JsonOption = False) -> None:
-    """Check every file of the bundles against its digest; exit with 1 when one is wrong."""
+    """Check the bundles' files against their digests, and signatures where keys are trusted.
+
+    Exits with 1 when one is wrong.
+    """
     failures = 0
-    for bundle, error in _bundles(load_settings(), name):
+    settings = load_settings()
+    for bundle, error in _bundles(settings, name):
+        signer = ""
+        if bundle is not None and settings.trusted_keys is not None:
+            try:
+                signer = check_signature(bundle, settings.trusted_keys)
+            except MeshError as refused:
+                bundle, error = None, refused
         if bundle is not None:
             outcome = {"model": bundle.name, "version": bundle.version, "intact": True}
+            if signer:
+                outcome["signed_by"] = signer
         else:
             assert error is not None
             failures += 1
@@ -72,11 +88,26 @@ def _verify(name: NameArgument = "", as_json: JsonOption = False) -> None:
         if as_json:
             print_json(outcome)
         elif bundle is not None:
-            console.print(f"[green]intact[/] {bundle.name} {bundle.version} {bundle.digest}")
+            signed = f", signed by {signer}" if signer else ""
+            console.print(
+                f"[green]intact[/] {bundle.name} {bundle.version} {bundle.digest}{signed}",
+                highlight=False,
+            )
         else:
-            console.print(f"[red]refused[/] {outcome['error']}", highlight=False)
+            error_text = escape(str(outcome["error"]))
+            console.print(f"[red]refused[/] {error_text}", highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _sign(
+    name: Annotated[str, typer.Argument(help="The model, or model@version.")],
+    key: Annotated[Path, typer.Option(help="PEM file with an Ed25519 private key.")],
+) -> None:
+    """Sign a bundle, so that it is trusted where the key's public half is (trusted_keys)."""
+    bundle = load_bundle(find_bundle(name, bundle_folders(load_settings())))
+    path = sign_bundle(bundle, key)
+    console.print(f"[green]signed[/] {bundle.name} {bundle.version}: {path}", highlight=False)
 
 
 def _fetch() -> None:

@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.box import SQUARE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -47,7 +48,9 @@ _ADVICE = {
 
 def fail(error: MeshError) -> NoReturn:
     """Print an error and what to do about it, and exit with status 1."""
-    stderr.print(f"[bold red]error[/]: {error.message}", highlight=False, soft_wrap=True)
+    # "pip install 'slmesh[mesh]'" is no markup
+    message = escape(error.message)
+    stderr.print(f"[bold red]error[/]: {message}", highlight=False, soft_wrap=True)
     details = [error.reason] + ([f"field {error.field}"] if error.field else [])
     if error.retry_delay_s is not None:
         details.append(f"retry after {error.retry_delay_s:g} s")

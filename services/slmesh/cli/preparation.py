@@ -11,10 +11,14 @@ from collections.abc import Callable
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from slmesh.cli.output import stderr
+from slmesh.mesh.bundle import Bundle
 from slmesh.mesh.catalog import discover, required_bundle
 from slmesh.mesh.settings import Settings
 
 __all__ = ["prepare"]
+
+_Step = Callable[[Settings, Callable[[str, float], None]], str]
+"""Does one thing, reports how far it is, and says what it did."""
 
 
 def prepare(settings: Settings) -> None:
@@ -24,10 +28,13 @@ def prepare(settings: Settings) -> None:
         MeshError: A download failed, a digest is wrong, or an extra is not installed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    steps = [("encoder", _encoder)]
+    steps: list[tuple[str, _Step]] = [("encoder", _encoder)]
+    bundles = _verified_bundles(settings)
+    steps += [
+        (f"encoder of {b.name}", _adapted(b)) for b in bundles if "adapted" in (b.backbone or {})
+    ]
     if any(manifest.contract == "reason" for manifest in discover(settings).values()):
         steps.append(("reasoner", _reasoner))
-    _verify_bundles(settings)
     with Progress(*columns, console=stderr, transient=True) as progress:
         for name, work in steps:
             task = progress.add_task(name, total=1.0)
@@ -42,11 +49,12 @@ def prepare(settings: Settings) -> None:
             stderr.print(f"  {outcome} [dim]({seconds:.1f} s)[/]", highlight=False)
 
 
-def _verify_bundles(settings: Settings) -> None:
+def _verified_bundles(settings: Settings) -> list[Bundle]:
     bundles = [required_bundle(manifest, settings) for manifest in discover(settings).values()]
-    found = [bundle for bundle in bundles if bundle is not None]
-    names = ", ".join(f"{bundle.name} {bundle.version}" for bundle in found)
+    found = {bundle.digest: bundle for bundle in bundles if bundle is not None}
+    names = ", ".join(f"{bundle.name} {bundle.version}" for bundle in found.values())
     stderr.print(f"  bundles intact: {names}", highlight=False)
+    return list(found.values())
 
 
 def _encoder(settings: Settings, report: Callable[[str, float], None]) -> str:
@@ -54,7 +62,20 @@ def _encoder(settings: Settings, report: Callable[[str, float], None]) -> str:
     from slmesh.weights.sources import MINILM
 
     compiled = compile_encoder(MINILM, settings.cache_dir, report)
-    return f"{MINILM}: {_state(compiled.reused, 'compiled to int8 ONNX')}"
+    return f"{MINILM}: {_state(compiled.reused, 'fetched, verified, compiled to int8 ONNX')}"
+
+
+def _adapted(bundle: Bundle) -> _Step:
+    def compiled(settings: Settings, report: Callable[[str, float], None]) -> str:
+        from slmesh.weights.compile import compile_bundle
+
+        made = compile_bundle(bundle, settings.cache_dir, report)
+        name = f"encoder of {bundle.name} {bundle.version}"
+        if made is None:
+            return f"{name}: not fine-tuned, nothing to compile"
+        return f"{name}: {_state(made.reused, 'adapter merged, compiled to int8 ONNX')}"
+
+    return compiled
 
 
 def _reasoner(settings: Settings, report: Callable[[str, float], None]) -> str:
@@ -70,8 +91,9 @@ def _reasoner(settings: Settings, report: Callable[[str, float], None]) -> str:
 
     converted = convert(SMOLLM2, settings.cache_dir, report)
     compile_model(converted, report)
-    return f"{SMOLLM2}: {_state(converted.reused, 'converted and compiled to 8-bit ONNX')}"
+    made = "fetched, verified, converted and compiled to 8-bit ONNX"
+    return f"{SMOLLM2}: {_state(converted.reused, made)}"
 
 
 def _state(reused: bool, made: str) -> str:
-    return "reused from the cache, verified" if reused else f"fetched, verified, {made}"
+    return "reused from the cache, verified" if reused else made

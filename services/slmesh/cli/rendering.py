@@ -74,7 +74,12 @@ def _classification(response: Any) -> str:
 
 
 def _extraction(response: Any) -> str:
-    return "; ".join(f"{f.name}={value_text(f.value)}" for f in response.fields) or "nothing found"
+    # a field may have no value: the model knows where it stands and not what it means
+    shown = (
+        f"{f.name}={value_text(f.value) if f.HasField('value') else f.text}"
+        for f in response.fields
+    )
+    return "; ".join(shown) or "nothing found"
 
 
 def _ranking(response: Any) -> str:

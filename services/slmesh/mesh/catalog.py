@@ -3,7 +3,7 @@
 A service is found by its manifest, never by a list to edit. Nearer to the user wins: a service of
 the service path stands above one of an entry point, and that above the package's own of the same
 name. An entry point of the group ``slmesh.services`` names a package (or module) whose folder holds
-service folders, and bundles in it or in its folder ``models``.
+service folders. Bundles lie in any of these folders, or in its folder ``models``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from slmesh.mesh.manifest import Manifest, load_manifest
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.service import Resources
 from slmesh.mesh.settings import Settings
+from slmesh.mesh.signature import check_signature
 
 __all__ = ["bundle_folders", "discover", "find_manifest", "open_service", "required_bundle"]
 
@@ -72,8 +73,8 @@ def find_manifest(name: str, settings: Settings) -> Manifest:
 
 def bundle_folders(settings: Settings) -> list[Path]:
     """Return the folders that may hold bundles, in order of precedence."""
-    folders = list(settings.service_path)
-    for folder in _entry_point_folders():
+    folders: list[Path] = []
+    for folder in [*settings.service_path, *_entry_point_folders()]:
         folders += [folder, folder / "models"]
     # a wheel carries the bundles in the package; a checkout has them at its top
     folders += [_PACKAGE / "bundles", _PACKAGE.parent.parent / "models"]
@@ -85,7 +86,8 @@ def required_bundle(manifest: Manifest, settings: Settings) -> Bundle | None:
 
     Raises:
         NotFound: There is no such bundle.
-        FailedPrecondition: The bundle was changed, or made for another contract.
+        FailedPrecondition: The bundle was changed, made for another contract, or is not signed by a
+            trusted key where such keys are set.
     """
     if not manifest.model:
         return None
@@ -97,6 +99,8 @@ def required_bundle(manifest: Manifest, settings: Settings) -> Bundle | None:
             f" service '{manifest.name}' speaks {wanted}",
             reason="CONTRACT_MISMATCH",
         )
+    if settings.trusted_keys is not None:
+        check_signature(bundle, settings.trusted_keys)
     return bundle
 
 

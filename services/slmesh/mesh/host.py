@@ -19,6 +19,7 @@ from slmesh.mesh.bundle import Bundle
 from slmesh.mesh.catalog import open_service
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Contract, contract
+from slmesh.mesh.drift import DriftWatch
 from slmesh.mesh.errors import InvalidArgument, MeshError
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
@@ -54,6 +55,7 @@ class ServiceHost:
         self._metrics = metrics
         self._limits = limits_of(settings)
         self._service: Any = None
+        self._watch: DriftWatch | None = None
         self._batcher: MicroBatcher | None = None
         streaming = self.contract.single.streaming
         unary = {self.contract.single.name: self._answer_one}
@@ -84,6 +86,7 @@ class ServiceHost:
         service, self.bundle = open_service(self.manifest, self._settings)
         if not self.contract.single.streaming:
             _warm_up(service, self.contract)
+            self._watch = DriftWatch.of(self.bundle)
         self._service = service
 
     async def start(self) -> None:
@@ -94,7 +97,7 @@ class ServiceHost:
         if not self.contract.single.streaming:
             observe = self._metrics.batch_items.labels(name).observe
             batcher = MicroBatcher(
-                self._service.answer,
+                self._answer_batch,
                 max_batch_size=self.manifest.max_batch_size,
                 max_wait_s=self.manifest.max_batch_wait_ms / 1e3,
                 max_items=self.manifest.max_queue_items,
@@ -104,6 +107,8 @@ class ServiceHost:
             self._batcher = batcher
             self._metrics.queue_items.labels(name).set_function(lambda: batcher.waiting_items)
             self._metrics.queue_limit.labels(name).set(batcher.max_items)
+            if self._watch is not None:
+                self._metrics.drift_score.labels(name).set_function(self._watch.score)
         self._metrics.ready.labels(name).set(1)
         bundle = self.bundle
         described = (bundle.name, bundle.version, bundle.digest) if bundle else ("", "", "")
@@ -119,6 +124,12 @@ class ServiceHost:
         close = getattr(service, "close", None)
         if close is not None:
             await asyncio.to_thread(close)
+
+    def _answer_batch(self, requests: Sequence[Any]) -> Sequence[Message | MeshError]:
+        answers: Sequence[Message | MeshError] = self._service.answer(requests)
+        if self._watch is not None and len(answers) == len(requests):
+            self._watch.observe(requests, answers)
+        return answers
 
     async def _answer_one(self, request: Message, context: RequestContext) -> Message:
         assert self._batcher is not None

@@ -48,17 +48,13 @@ class Metrics:
             buckets=_SIZES,
             registry=self.registry,
         )
-        self.in_flight = Gauge(
-            "slmesh_in_flight", "RPCs being worked on.", ("service",), registry=self.registry
-        )
-        self.queue_items = Gauge(
-            "slmesh_queue_items", "Items waiting.", ("service",), registry=self.registry
-        )
-        self.queue_limit = Gauge(
-            "slmesh_queue_limit", "Items that may wait.", ("service",), registry=self.registry
-        )
-        self.ready = Gauge(
-            "slmesh_ready", "1 when the service is ready.", ("service",), registry=self.registry
+        self.in_flight = self._by_service("slmesh_in_flight", "RPCs being worked on.")
+        self.queue_items = self._by_service("slmesh_queue_items", "Items waiting.")
+        self.queue_limit = self._by_service("slmesh_queue_limit", "Items that may wait.")
+        self.ready = self._by_service("slmesh_ready", "1 when the service is ready.")
+        self.drift_score = self._by_service(
+            "slmesh_drift_score",
+            "How far the last texts and answers are from the bundle's validation, 0 to 1.",
         )
         self.info = Gauge(
             "slmesh_service_info",
@@ -85,6 +81,9 @@ class Metrics:
             ("flow", "kind"),
             registry=self.registry,
         )
+
+    def _by_service(self, name: str, what: str) -> Gauge:
+        return Gauge(name, what, ("service",), registry=self.registry)
 
 
 @dataclass(frozen=True)

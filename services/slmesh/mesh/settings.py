@@ -29,6 +29,8 @@ class Settings:
         state_dir: Everything slmesh writes: logs, run files, caches. Safe to delete when it is down.
         cache_dir: Fetched weights and compiled models; ``<state_dir>/cache`` when unset.
         service_path: Folders searched for services and bundles, after the package's own.
+        trusted_keys: Folder of PEM files with Ed25519 public keys; when set, only bundles that one
+            of them signed are loaded.
         host: The address the router and the ingress listen on.
         router_port: The router's gRPC port.
         ingress_port: The gRPC port of Serve's ingress.
@@ -68,6 +70,7 @@ class Settings:
     state_dir: Path = Path(".slmesh")
     cache_dir: Path = Path()
     service_path: tuple[Path, ...] = (Path("services/slmesh/slm"), Path("models"))
+    trusted_keys: Path | None = None
     host: str = "127.0.0.1"
     router_port: int = 50051
     ingress_port: int = 50052

@@ -17,7 +17,7 @@ from slmesh.mesh.errors import FailedPrecondition, InvalidArgument
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.service import Resources
 from slmesh.tiers.classifier import ENCODER, LINEAR, TIER_CHOICES, Prediction, TwoTierClassifier
-from slmesh.tiers.encoder import SentenceEncoder, load_encoder
+from slmesh.tiers.encoder import SentenceEncoder, encoder_digest, load_encoder
 from slmesh.tiers.scales import ScaleScorer, expected_place
 
 __all__ = ["Classifying", "Scoring", "check_top_k"]
@@ -188,7 +188,8 @@ def _bundle(resources: Resources, contract: str) -> Bundle:
 def _encoder(resources: Resources, bundle: Bundle) -> SentenceEncoder | None:
     if bundle.backbone is None:
         return None
-    return load_encoder(resources.cache_dir, bundle.backbone["digest"], resources.threads)
+    digest = encoder_digest(bundle.backbone)
+    return load_encoder(resources.cache_dir, digest, resources.threads)
 
 
 def _choice(resources: Resources) -> str:

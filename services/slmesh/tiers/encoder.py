@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ __all__ = [
     "TOKENIZER_FILE",
     "Encoded",
     "SentenceEncoder",
+    "encoder_digest",
     "encoder_folder",
     "load_encoder",
 ]
@@ -65,9 +66,18 @@ def encoder_folder(cache_dir: Path, digest: str) -> Path:
 
     Args:
         cache_dir: The folder of everything fetched or compiled.
-        digest: The backbone's digest, with or without ``sha256:``.
+        digest: The encoder's digest, see :func:`encoder_digest`, with or without ``sha256:``.
     """
     return cache_dir / "encoders" / digest.removeprefix("sha256:")
+
+
+def encoder_digest(backbone: Mapping[str, str]) -> str:
+    """Return what the encoder of a bundle is compiled under.
+
+    Args:
+        backbone: What the bundle says of it: ``digest``, and ``adapted`` when it is fine-tuned.
+    """
+    return backbone.get("adapted", backbone["digest"])
 
 
 def load_encoder(cache_dir: Path, digest: str, threads: int = 1) -> SentenceEncoder | None:

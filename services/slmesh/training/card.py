@@ -32,6 +32,7 @@ def write_card(
     tables: Mapping[str, Mapping[str, Mapping[str, Any]]],
     thresholds: Mapping[str, Any],
     size_bytes: int,
+    plots: Sequence[str] = (),
 ) -> str:
     """Return the card as Markdown.
 
@@ -41,6 +42,7 @@ def write_card(
         tables: Figures by table title and column.
         thresholds: The operating thresholds.
         size_bytes: Size of the weights in the bundle.
+        plots: Names of files beside the card.
     """
     lines = [f"# {recipe.name} {recipe.version}", "", recipe.description.strip(), ""]
     lines += ["## Data", "", *data_table(recipe), ""]
@@ -54,6 +56,9 @@ def write_card(
     ]
     for title, figures in tables.items():
         lines += [f"### {title}", "", *figures_table(figures), ""]
+    if plots:
+        lines += ["### Plots", ""]
+        lines += [f"![{name.removesuffix('.svg')}]({name})" for name in plots] + [""]
     lines += ["## Thresholds", ""]
     lines += [f"- {name}: {value}" for name, value in _flat(thresholds)]
     lines += ["", "## Limits", "", *[f"- {limit}" for limit in recipe.limits], ""]

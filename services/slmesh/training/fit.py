@@ -24,6 +24,7 @@ __all__ = [
     "fit_head",
     "fit_linear",
     "fit_scope",
+    "head_arrays",
     "linear_tier",
     "scope_threshold",
     "switch_threshold",
@@ -143,12 +144,29 @@ def fit_head(
     model = linear_model.LogisticRegression(
         C=numbers["inverse_regularisation"], max_iter=500, class_weight=_class_weight(numbers)
     ).fit(embeddings, labels)
-    centroids = np.stack([embeddings[labels == c].mean(axis=0) for c in range(labels.max() + 1)])
-    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     bias = model.intercept_
     if len(model.classes_) == 2:  # softmax of (-s/2, s/2) is the logistic function of s
         bias = np.array([-0.5, 0.5]) * bias
     weights = _coefficients(model) * (0.5 if len(model.classes_) == 2 else 1.0)
+    return head_arrays(weights, bias, embeddings, labels)
+
+
+def head_arrays(
+    weights: np.ndarray, bias: np.ndarray, embeddings: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return a head as a bundle holds it.
+
+    Args:
+        weights: (D, C).
+        bias: (C,).
+        embeddings: float32 (B, D) of training texts, which give the class centroids.
+        labels: int (B,) in [0, C).
+
+    Returns:
+        ``weights`` float16 (D, C), ``bias`` float32 (C,), ``centroids`` float16 (C, D).
+    """
+    centroids = np.stack([embeddings[labels == c].mean(axis=0) for c in range(labels.max() + 1)])
+    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     return {
         "weights": weights.astype(np.float16, order="C"),  # files hold rows
         "bias": np.asarray(bias, np.float32),

@@ -1,13 +1,11 @@
 """Makes the passages bundle: how meaning and words are mixed, calibration and thresholds.
 
 The backbone is used as it is, so nothing is trained but a few numbers, chosen on validation rows; test
-rows are not read. Run it with ``python -m slmesh.training.ranking --data-dir DIR``.
+rows are not read.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -200,23 +198,3 @@ def _speed(encoder: SentenceEncoder, words: float) -> dict[str, float]:
         "encode_ms": 1e3 * min(encode),
         "rank_10000_ms": 1e3 * min(rank),
     }
-
-
-def main() -> None:
-    """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--cache-dir", type=Path, default=Path(".slmesh/cache"))
-    parser.add_argument("--recipe", type=Path, default=Path("models/passages/recipe.yaml"))
-    arguments = parser.parse_args()
-
-    def say(text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-
-    bundle = train(arguments.recipe, arguments.data_dir, arguments.cache_dir, say)
-    say((bundle.folder / "card.md").read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    main()

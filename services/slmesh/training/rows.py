@@ -81,10 +81,10 @@ def read_file(recipe: Recipe, file: DataFile, data_dir: Path) -> list[dict[str, 
             reason="DIGEST_MISMATCH",
             metadata={"file": path.name, "expected": expected, "found": found},
         )
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    text = _decoded(path)
     rows: list[dict[str, Any]] = []
     # Not splitlines: a string may hold other line separators than the line feed.
-    for number, line in enumerate(raw.decode("utf-8").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -103,6 +103,21 @@ def read_file(recipe: Recipe, file: DataFile, data_dir: Path) -> list[dict[str, 
     if file.rows and len(rows) > file.rows:
         rows = random.Random(recipe.seed).sample(rows, file.rows)
     return rows
+
+
+def _decoded(path: Path) -> str:
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise FailedPrecondition(f"{path}: {error}", reason="INVALID_DATA") from error
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = raw[: error.start].count(b"\n") + 1
+        raise FailedPrecondition(
+            f"{path}, row {row}: byte 0x{raw[error.start]:02x} is not UTF-8",
+            reason="INVALID_DATA",
+        ) from None
 
 
 def split_rows(

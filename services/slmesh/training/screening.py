@@ -1,14 +1,11 @@
 """Makes the guard's bundle: trains and calibrates the injection check, measures both checks.
 
 Everything is chosen on training rows (out of fold) and on validation rows; test rows are not read.
-Run it with ``python -m slmesh.training.screening --data-dir DIR``. It knows the shape of the guard's
-bundle and nothing of serving.
+It knows the shape of the guard's bundle and nothing of serving.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -357,23 +354,3 @@ def _out_of_fold(
 
 def _sigmoid(logit: float) -> float:
     return float(1 / (1 + np.exp(-logit)))
-
-
-def main() -> None:
-    """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--cache-dir", type=Path, default=Path(".slmesh/cache"))
-    parser.add_argument("--recipe", type=Path, default=Path("models/guard/recipe.yaml"))
-    arguments = parser.parse_args()
-
-    def say(text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-
-    bundle = train(arguments.recipe, arguments.data_dir, arguments.cache_dir, say)
-    say((bundle.folder / "card.md").read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    main()

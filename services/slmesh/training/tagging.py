@@ -1,17 +1,13 @@
-"""Trains the entities model's tagger: a linear-chain conditional random field over hashed features.
+"""Trains taggers: linear-chain conditional random fields over hashed features.
 
-Run as ``python -m slmesh.training.tagging --data-dir DATA``: reads models/entities/recipe.yaml,
-trains, calibrates and measures on validation data, and writes the bundle with its card. The same
-feature and decoding code serves the model. Test data are never read.
+For the entities model it reads a recipe, trains, calibrates and measures on validation data, and
+writes the bundle with its card. The same feature and decoding code serves the model. Test data are
+never read.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import random
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +15,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from slmesh.mesh.bundle import write_bundle
+from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
 from slmesh.slm.entities.features import FEATURES_PER_TOKEN, Token, hashed_features, sequences
 from slmesh.slm.entities.tagger import LinearTagger, transition_mask
 from slmesh.training.tagging_data import LABELS, MarkedText, common_words, texts_for
 from slmesh.training.tagging_report import calibration_error, card, measured
+from slmesh.weights.fetch import Progress, silent
 
 TAGS = ("O", *(f"{part}-{label}" for label in LABELS for part in "BI"))
-_OPENING_MASK = np.array([not tag.startswith("I-") for tag in TAGS])
 _FORBIDDEN = np.float32(-1e4)
 
 
@@ -39,19 +35,29 @@ class FieldTrainer:
         decay: how much of a touched weight is taken away at each step.
         dropped: share of the features that a step does not see, so that no name is learnt by heart.
         seed: of the order of the sentences and of what is dropped.
+        tags: O, and B-x and I-x of each label.
     """
 
-    def __init__(self, bits: int, rate: float, decay: float, dropped: float, seed: int) -> None:
+    def __init__(
+        self,
+        bits: int,
+        rate: float,
+        decay: float,
+        dropped: float,
+        seed: int,
+        tags: Sequence[str] = TAGS,
+    ) -> None:
         self.bits, self.rate, self.decay, self.dropped = bits, rate, decay, dropped
         self.draw = np.random.default_rng(seed)
-        count = len(TAGS)
+        count = len(tags)
+        self.may_open = np.array([not tag.startswith("I-") for tag in tags])
         self.weights = np.zeros((1 << bits, count), dtype=np.float32)
         self.squares = np.full_like(self.weights, 1e-6)
         self.transitions = np.zeros((count, count), dtype=np.float32)
         self.transition_squares = np.full_like(self.transitions, 1e-6)
         self.opening = np.zeros(count, dtype=np.float32)
         self.opening_squares = np.full_like(self.opening, 1e-6)
-        self.allowed = transition_mask(TAGS)
+        self.allowed = transition_mask(tags)
 
     def step(self, features: np.ndarray, tags: np.ndarray, lengths: np.ndarray) -> None:
         """Learn from sentences: features (B, T, F), tags (B, T), both padded; lengths (B,)."""
@@ -74,7 +80,7 @@ class FieldTrainer:
         """Return the expected tags (B, T, K) and summed tag pairs (K, K) under the model."""
         _, longest, count = scores.shape
         kernel = np.where(self.allowed, np.exp(self.transitions), 0)
-        opening = np.where(_OPENING_MASK, np.exp(self.opening), 0)
+        opening = np.where(self.may_open, np.exp(self.opening), 0)
         emission = np.exp(scores - scores.max(axis=2, keepdims=True))
         forward = np.zeros_like(emission)
         backward = np.ones_like(emission)
@@ -117,14 +123,14 @@ class FieldTrainer:
             outside_penalty: taken from the score of the tag O at every token: more names are found,
                 and more of them wrongly.
         """
-        penalty = np.zeros(len(TAGS), dtype=np.float32)
+        penalty = np.zeros(len(self.opening), dtype=np.float32)
         penalty[0] = outside_penalty
         scales = np.maximum(np.abs(self.weights).max(axis=0), 1e-6) / 127
         return {
             "weights": np.round(self.weights / scales).astype(np.int8),
             "scales": scales.astype(np.float32),
             "transitions": np.where(self.allowed, self.transitions - penalty, _FORBIDDEN),
-            "opening": np.where(_OPENING_MASK, self.opening - penalty, _FORBIDDEN),
+            "opening": np.where(self.may_open, self.opening - penalty, _FORBIDDEN),
         }
 
 
@@ -133,7 +139,9 @@ def _normalised(values: np.ndarray) -> np.ndarray:
     return shares
 
 
-def sentence_tags(marked: MarkedText) -> list[tuple[list[Token], list[int]]]:
+def sentence_tags(
+    marked: MarkedText, names: Sequence[str] = TAGS
+) -> list[tuple[list[Token], list[int]]]:
     """Return the sentences of a text with the number of the tag of each token."""
     rows = []
     for sentence in sequences(marked.text):
@@ -143,28 +151,31 @@ def sentence_tags(marked: MarkedText) -> list[tuple[list[Token], list[int]]]:
             for label, start, end in marked.spans:
                 if token.start < end and token.end > start:
                     tag = f"{'B' if token.start <= start else 'I'}-{label}"
-            tags.append(TAGS.index(tag))
+            tags.append(names.index(tag))
         rows.append((sentence, tags))
     return rows
 
 
 def trained(
-    texts: Sequence[MarkedText], common: Sequence[int], recipe: Mapping[str, Any]
+    texts: Sequence[MarkedText],
+    common: Sequence[int],
+    recipe: Mapping[str, Any],
+    progress: Progress = silent,
+    tags: Sequence[str] = TAGS,
 ) -> dict[str, np.ndarray]:
     """Train on the texts with the recipe's numbers; return the bundle's tensors."""
     known = frozenset(common)
     numbers = recipe["numbers"]
     trainer = FieldTrainer(
-        numbers["bits"], numbers["rate"], numbers["decay"], numbers["dropped"], recipe["seed"]
+        numbers["bits"], numbers["rate"], numbers["decay"], numbers["dropped"], recipe["seed"], tags
     )
     sentences = [
-        (np.array(hashed_features(sentence, numbers["bits"], known)), np.array(tags))
+        (np.array(hashed_features(sentence, numbers["bits"], known)), np.array(row))
         for marked in texts
-        for sentence, tags in sentence_tags(marked)
+        for sentence, row in sentence_tags(marked, tags)
     ]
     draw = random.Random(recipe["seed"])
     for epoch in range(numbers["epochs"]):
-        started = time.monotonic()
         trainer.rate = numbers["rate"] * (1 - epoch / numbers["epochs"])
         # Sentences of like length share a step, so that padding stays small.
         order = sorted(range(len(sentences)), key=lambda at: (len(sentences[at][1]), draw.random()))
@@ -172,10 +183,10 @@ def trained(
             order[at : at + numbers["batch"]] for at in range(0, len(order), numbers["batch"])
         ]
         draw.shuffle(batches)
-        for batch in batches:
-            trainer.step(*_padded([sentences[at] for at in batch]))
-        took = time.monotonic() - started
-        sys.stderr.write(f"epoch {epoch + 1} of {numbers['epochs']}: {took:.0f} s\n")
+        for at, batch in enumerate(batches):
+            trainer.step(*_padded([sentences[place] for place in batch]))
+            done = epoch + (at + 1) / len(batches)
+            progress("training the tagger", done / numbers["epochs"])
     tensors = trainer.tensors(numbers["outside_penalty"])
     return tensors | {"common": np.array(sorted(known), dtype=np.int64)}
 
@@ -193,21 +204,30 @@ def _padded(
     return features, tags, lengths
 
 
+def span_odds(
+    tensors: Mapping[str, np.ndarray], texts: Sequence[MarkedText], tags: Sequence[str]
+) -> tuple[dict[str, list[float]], dict[str, list[bool]]]:
+    """Return by label the log odds of the spans a tagger finds, and whether each is right."""
+    labels = [tag[2:] for tag in tags if tag.startswith("B-")]
+    plain = {label: {"slope": 1.0, "intercept": 0.0} for label in labels}
+    tagger = LinearTagger(tags, tensors, plain)
+    odds: dict[str, list[float]] = {label: [] for label in labels}
+    right: dict[str, list[bool]] = {label: [] for label in labels}
+    for marked, spans in zip(texts, tagger.tag([row.text for row in texts]), strict=True):
+        for span in spans:
+            clipped = min(max(span.probability, 1e-6), 1 - 1e-6)
+            odds[span.label].append(float(np.log(clipped / (1 - clipped))))
+            right[span.label].append((span.label, span.start, span.end) in marked.spans)
+    return odds, right
+
+
 def calibrated(
     tensors: Mapping[str, np.ndarray], texts: Sequence[MarkedText]
 ) -> dict[str, dict[str, float]]:
     """Return for each label the logistic curve from log odds to the share of right spans."""
     from sklearn.linear_model import LogisticRegression
 
-    plain = {label: {"slope": 1.0, "intercept": 0.0} for label in LABELS}
-    tagger = LinearTagger(TAGS, tensors, plain)
-    odds: dict[str, list[float]] = {label: [] for label in LABELS}
-    right: dict[str, list[bool]] = {label: [] for label in LABELS}
-    for marked, spans in zip(texts, tagger.tag([row.text for row in texts]), strict=True):
-        for span in spans:
-            clipped = min(max(span.probability, 1e-6), 1 - 1e-6)
-            odds[span.label].append(float(np.log(clipped / (1 - clipped))))
-            right[span.label].append((span.label, span.start, span.end) in marked.spans)
+    odds, right = span_odds(tensors, texts, TAGS)
     curves = {}
     for label in LABELS:
         if len(set(right[label])) < 2:
@@ -217,24 +237,28 @@ def calibrated(
     return curves
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and write the bundle that the recipe describes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--model-dir", type=Path, default=Path("models/entities"))
-    chosen = parser.parse_args(arguments)
-    recipe_path = chosen.model_dir / "recipe.yaml"
+def train(recipe_path: Path, data_dir: Path, progress: Progress = silent) -> Bundle:
+    """Train, calibrate, measure and write the entities bundle beside its recipe.
+
+    Args:
+        recipe_path: The recipe; ``names.yaml`` and ``golden.jsonl`` lie beside it.
+        data_dir: The folder with one folder for each public data set.
+        progress: Told of each step.
+    """
+    folder = recipe_path.parent
     recipe = yaml.safe_load(recipe_path.read_text(encoding="utf-8"))
-    names = yaml.safe_load((chosen.model_dir / "names.yaml").read_text(encoding="utf-8"))
-    training, validation = texts_for(chosen.data_dir, recipe, names)
-    sys.stderr.write(f"{len(training)} training texts, {len(validation)} validation\n")
-    common = common_words(chosen.data_dir, recipe["numbers"]["common_from"])
-    tensors = trained(training, common, recipe)
+    names = yaml.safe_load((folder / "names.yaml").read_text(encoding="utf-8"))
+    progress("reading data", 0.0)
+    training, validation = texts_for(data_dir, recipe, names)
+    progress("reading data", 1.0)
+    common = common_words(data_dir, recipe["numbers"]["common_from"])
+    tensors = trained(training, common, recipe, progress)
     calibration = calibrated(tensors, validation)
     tagger = LinearTagger(TAGS, tensors, calibration)
     # Measured on the other half of what it was fitted on; the bundle gets the fit to all of it.
     half = LinearTagger(TAGS, tensors, calibrated(tensors, validation[::2]))
-    metrics = measured(tagger, validation, chosen.data_dir)
+    progress("measuring", 0.0)
+    metrics = measured(tagger, validation, data_dir)
     metrics["ece"] = round(calibration_error(half, validation[1::2]), 4)
     metrics["training_texts"] = len(training)
     content = {
@@ -247,16 +271,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "calibration": calibration,
         "metrics": metrics,
         "data": recipe["data"],
-        "recipe_digest": "sha256:" + hashlib.sha256(recipe_path.read_bytes()).hexdigest(),
+        "recipe_digest": digest_of(recipe_path),
         "parameters": {"tags": list(TAGS)},
     }
     texts = {
         "card.md": card(recipe, metrics),
-        "golden.jsonl": (chosen.model_dir / "golden.jsonl").read_text(encoding="utf-8"),
+        "golden.jsonl": (folder / "golden.jsonl").read_text(encoding="utf-8"),
     }
-    bundle = write_bundle(chosen.model_dir / recipe["version"], content, tensors, texts)
-    sys.stdout.write(f"{bundle.folder} {bundle.digest}\n")
-
-
-if __name__ == "__main__":
-    main()
+    progress("measuring", 1.0)
+    return write_bundle(folder / recipe["version"], content, tensors, texts)

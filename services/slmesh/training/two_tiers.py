@@ -31,6 +31,7 @@ from slmesh.training.fit import (
     fit_head,
     fit_linear,
     fit_scope,
+    head_arrays,
     linear_tier,
     scope_threshold,
     switch_threshold,
@@ -38,7 +39,14 @@ from slmesh.training.fit import (
 from slmesh.training.recipe import Recipe
 from slmesh.weights.fetch import Progress
 
-__all__ = ["Examples", "TrainedTiers", "train_tiers"]
+__all__ = [
+    "Examples",
+    "TrainedTiers",
+    "Views",
+    "choose_thresholds",
+    "encoder_features",
+    "train_tiers",
+]
 
 _FOLDS = 3
 
@@ -80,15 +88,25 @@ class TrainedTiers:
 
 
 @dataclass(frozen=True)
-class _Views:
-    """Texts as both tiers see them."""
+class Views:
+    """Texts as both tiers see them.
+
+    Attributes:
+        linear: The linear tier's scores.
+        embeddings: (B, D).
+    """
 
     linear: LinearScores
     embeddings: np.ndarray
 
 
 def train_tiers(
-    recipe: Recipe, examples: Examples, cache_dir: Path, backbone_digest: str, progress: Progress
+    recipe: Recipe,
+    examples: Examples,
+    cache_dir: Path,
+    encoder_digest: str,
+    progress: Progress,
+    tuned_head: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> TrainedTiers:
     """Train, calibrate and choose thresholds.
 
@@ -96,21 +114,26 @@ def train_tiers(
         recipe: The numbers.
         examples: The rows.
         cache_dir: The folder of everything fetched or compiled.
-        backbone_digest: The encoder's digest.
+        encoder_digest: What the encoder is compiled under.
         progress: Told of each step.
+        tuned_head: Weights (D, C) and bias (C,) trained together with the encoder; None fits a head
+            on its embeddings.
     """
     groups = (examples.texts, examples.held_texts, examples.outside, examples.held_outside)
     train, held, outside, held_outside = (
-        embed(texts, cache_dir, backbone_digest, progress) if len(texts) else np.zeros((0, 1))
+        embed(texts, cache_dir, encoder_digest, progress) if len(texts) else np.zeros((0, 1))
         for texts in groups
     )
     progress("fitting the linear tier", 0.0)
     arrays = fit_linear(examples.texts, examples.labels, recipe.linear)
     tier = linear_tier(arrays, recipe.linear)
     progress("fitting the encoder's head", 0.3)
-    head = fit_head(train, examples.labels, recipe.encoder)
-    held_views = _Views(tier.scores(examples.held_texts), held)
-    out_views = _Views(tier.scores(examples.held_outside), held_outside)
+    if tuned_head is None:
+        head = fit_head(train, examples.labels, recipe.encoder)
+    else:
+        head = head_arrays(*tuned_head, train, examples.labels)
+    held_views = Views(tier.scores(examples.held_texts), held)
+    out_views = Views(tier.scores(examples.held_outside), held_outside)
     share = best_linear_share(
         head,
         held,
@@ -120,16 +143,37 @@ def train_tiers(
     )
     model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
     progress("fitting the scope models", 0.5)
-    unseen = _unseen_features(recipe, examples, train, outside, share, progress)
-    logits = model.logits(held, held_views.linear.scores)
-    held_features = (linear_scope_features(held_views.linear), _encoder_features(model, held_views))
-    out_features = (linear_scope_features(out_views.linear), _encoder_features(model, out_views))
+    fixed = None if tuned_head is None else model
+    unseen = _unseen_features(recipe, examples, (train, outside), share, fixed, progress)
+    calibration = _calibrated(examples, model, share, (held_views, out_views), unseen, tuned_head)
+    thresholds = choose_thresholds(recipe, examples, calibration, model, held_views, out_views)
+    tensors = {f"linear.{name}": array for name, array in arrays.items()}
+    tensors |= {f"encoder.{name}": array for name, array in head.items()}
+    return TrainedTiers(tensors, calibration, thresholds)
+
+
+def _calibrated(
+    examples: Examples,
+    model: EncoderHead,
+    share: float,
+    views: tuple[Views, Views],
+    unseen: list[tuple[np.ndarray, np.ndarray]],
+    tuned_head: tuple[np.ndarray, np.ndarray] | None,
+) -> dict[str, Any]:
+    """Return temperatures and scope models of both tiers, from validation views in and out of scope."""
+    held, outside = views
+    logits = model.logits(held.embeddings, held.linear.scores)
+    held_features = (linear_scope_features(held.linear), encoder_features(model, held))
+    out_features = (linear_scope_features(outside.linear), encoder_features(model, outside))
+    if tuned_head is not None and len(examples.outside):
+        # The encoder has seen every training text, so its scope is fitted on validation texts.
+        unseen[1] = (held_features[1], out_features[1])
     scopes = [
         fit_scope(unseen[i][0], unseen[i][1], held_features[i], out_features[i]) for i in (0, 1)
     ]
-    calibration: dict[str, Any] = {
+    return {
         "linear": {
-            "temperature": fit_temperature(held_views.linear.scores, examples.held_labels),
+            "temperature": fit_temperature(held.linear.scores, examples.held_labels),
             **scopes[0].numbers(),
         },
         "encoder": {
@@ -138,13 +182,9 @@ def train_tiers(
             **scopes[1].numbers(),
         },
     }
-    thresholds = _thresholds(recipe, examples, calibration, model, held_views, out_views)
-    tensors = {f"linear.{name}": array for name, array in arrays.items()}
-    tensors |= {f"encoder.{name}": array for name, array in head.items()}
-    return TrainedTiers(tensors, calibration, thresholds)
 
 
-def _encoder_features(model: EncoderHead, views: _Views) -> np.ndarray:
+def encoder_features(model: EncoderHead, views: Views) -> np.ndarray:
     """Return the scope features of the encoder tier, (B, F)."""
     if not len(views.linear.scores):
         return np.zeros((0, 4))
@@ -155,12 +195,16 @@ def _encoder_features(model: EncoderHead, views: _Views) -> np.ndarray:
 def _unseen_features(
     recipe: Recipe,
     examples: Examples,
-    train: np.ndarray,
-    outside: np.ndarray,
+    embeddings: tuple[np.ndarray, np.ndarray],
     share: float,
+    fixed: EncoderHead | None,
     progress: Progress,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return, for each tier, features of texts inside and outside from models that never saw them."""
+    """Return, for each tier, features of texts inside and outside from models that never saw them.
+
+    With a ``fixed`` head, which was trained on all texts, that holds for the linear tier alone.
+    """
+    train, outside = embeddings
     if not len(examples.outside):
         nothing = (np.zeros((0, 4)), np.zeros((0, 4)))
         return [nothing, nothing]
@@ -173,26 +217,38 @@ def _unseen_features(
         unseen = np.flatnonzero(folds == fold).tolist()
         arrays = fit_linear([examples.texts[i] for i in seen], examples.labels[seen], recipe.linear)
         tier = linear_tier(arrays, recipe.linear)
-        head = fit_head(train[seen], examples.labels[seen], recipe.encoder)
-        model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
-        for parts, texts, embeddings in (
+        model = fixed
+        if model is None:
+            head = fit_head(train[seen], examples.labels[seen], recipe.encoder)
+            model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
+        for parts, texts, seen_as in (
             (inside_parts, [examples.texts[i] for i in unseen], train[unseen]),
             (outside_parts, examples.outside, outside),
         ):
-            views = _Views(tier.scores(texts), embeddings)
+            views = Views(tier.scores(texts), seen_as)
             parts[0].append(linear_scope_features(views.linear))
-            parts[1].append(_encoder_features(model, views))
+            parts[1].append(encoder_features(model, views))
     return [(np.vstack(inside_parts[i]), np.vstack(outside_parts[i])) for i in (0, 1)]
 
 
-def _thresholds(
+def choose_thresholds(
     recipe: Recipe,
     examples: Examples,
     calibration: Mapping[str, Any],
     model: EncoderHead,
-    held: _Views,
-    outside: _Views,
+    held: Views,
+    outside: Views,
 ) -> dict[str, float]:
+    """Return the thresholds of scope for each tier, and of the switch between them.
+
+    Args:
+        recipe: What may be lost.
+        examples: The rows; of them the validation labels.
+        calibration: Of each tier.
+        model: The encoder tier's head.
+        held: Validation texts in scope.
+        outside: Validation texts out of scope.
+    """
     first, first_out = (linear_output(v.linear, calibration["linear"]) for v in (held, outside))
     second = _encoder_output(held, model, calibration)
     second_out = _encoder_output(outside, model, calibration)
@@ -219,9 +275,7 @@ def _thresholds(
     }
 
 
-def _encoder_output(
-    views: _Views, model: EncoderHead, calibration: Mapping[str, Any]
-) -> TierOutput:
+def _encoder_output(views: Views, model: EncoderHead, calibration: Mapping[str, Any]) -> TierOutput:
     if not len(views.linear.scores):
         return TierOutput(np.zeros((0, 1)), np.zeros(0))
     encoded = Encoded(views.embeddings, (None,) * len(views.embeddings))

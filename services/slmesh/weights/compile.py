@@ -2,8 +2,9 @@
 
 Weights become int8 with one scale a column; activations become int8 with ranges fixed beforehand on
 ``sentences.CALIBRATION``. Ranges measured on the run, which is the usual way, would make a text's
-embedding depend on the texts it shares a batch with (cosine down to 0.98, measured). torch and
-transformers are needed to compile, never to serve; this module knows no task.
+embedding depend on the texts it shares a batch with (cosine down to 0.98, measured). A bundle's
+adapter is merged into its backbone first. torch and transformers are needed to compile, never to
+serve; this module knows no task.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from slmesh.mesh.bundle import digest_of
+from slmesh.mesh.bundle import Bundle, digest_of
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.tiers.encoder import (
     COMPILED_FILE,
@@ -32,10 +33,19 @@ from slmesh.tiers.encoder import (
     SentenceEncoder,
     encoder_folder,
 )
+from slmesh.weights.adapter import adapted_digest, adapter_of, merge_adapter
 from slmesh.weights.fetch import Progress, fetch, new_folder, silent
 from slmesh.weights.sentences import CALIBRATION, CHECK
 
-__all__ = ["Compiled", "compile_backbone", "compile_encoder", "compile_weights"]
+__all__ = [
+    "Compiled",
+    "backbone_folder",
+    "compile_adapted",
+    "compile_backbone",
+    "compile_bundle",
+    "compile_encoder",
+    "compile_weights",
+]
 
 _OPSET = 17
 _RANGE_PERCENTILE = 90.0
@@ -83,24 +93,91 @@ def compile_backbone(reference: str, cache_dir: Path, progress: Progress = silen
         NotFound: It is neither.
         FailedPrecondition: A digest is wrong, or what it takes to compile is not installed.
     """
+    return compile_weights(backbone_folder(reference, cache_dir, progress), cache_dir, progress)
+
+
+def backbone_folder(reference: str, cache_dir: Path, progress: Progress = silent) -> Path:
+    """Return the weights a recipe names, fetched: a folder, or a name of ``sources.SOURCES``.
+
+    Raises:
+        NotFound: It is neither.
+        FailedPrecondition: A digest is wrong.
+    """
     if Path(reference).is_dir():
-        return compile_weights(Path(reference), cache_dir, progress)
-    return compile_encoder(reference, cache_dir, progress)
+        return Path(reference)
+    return fetch(reference, cache_dir, progress).folder
 
 
-def compile_weights(weights: Path, cache_dir: Path, progress: Progress = silent) -> Compiled:
+def compile_bundle(bundle: Bundle, cache_dir: Path, progress: Progress = silent) -> Compiled | None:
+    """Compile the fine-tuned encoder of a bundle; None when it has no adapter.
+
+    Raises:
+        NotFound: Its backbone is not known here.
+        FailedPrecondition: See :func:`compile_adapted`.
+    """
+    backbone = bundle.backbone
+    if backbone is None or "adapted" not in backbone:
+        return None
+    adapter = adapter_of(bundle.tensors())
+    found = adapted_digest(backbone["digest"], adapter)
+    if found != backbone["adapted"]:
+        raise FailedPrecondition(
+            f"bundle '{bundle.name}': its adapter gives {found}, it was made for"
+            f" {backbone['adapted']}",
+            reason="INVALID_BUNDLE",
+        )
+    name = f"{bundle.name} {bundle.version}"
+    return compile_adapted(backbone["name"], adapter, cache_dir, progress, name=name)
+
+
+def compile_adapted(
+    reference: str,
+    adapter: Mapping[str, np.ndarray],
+    cache_dir: Path,
+    progress: Progress = silent,
+    *,
+    name: str,
+) -> Compiled:
+    """Merge an adapter into a backbone and compile the result; reused when it is there.
+
+    Args:
+        reference: The backbone, see :func:`backbone_folder`.
+        adapter: See ``weights.adapter``.
+        cache_dir: The folder of everything fetched or compiled.
+        progress: Told of each step.
+        name: What to call it in messages.
+
+    Raises:
+        NotFound: There is no such backbone.
+        FailedPrecondition: The adapter does not fit, what it takes to compile is not installed, or
+            the result does not agree with the torch model.
+    """
+    backbone = backbone_folder(reference, cache_dir, progress)
+    digest = adapted_digest(digest_of(backbone / "model.safetensors"), adapter)
+    with tempfile.TemporaryDirectory() as scratch:
+        merged = Path(scratch) / name
+        if not (encoder_folder(cache_dir, digest) / COMPILED_FILE).is_file():
+            merged.mkdir()
+            merge_adapter(backbone, adapter, merged)
+        return compile_weights(merged, cache_dir, progress, digest=digest)
+
+
+def compile_weights(
+    weights: Path, cache_dir: Path, progress: Progress = silent, *, digest: str = ""
+) -> Compiled:
     """Compile the encoder in a folder.
 
     Args:
         weights: A folder with ``model.safetensors``, ``config.json`` and ``tokenizer.json``.
         cache_dir: The folder of everything fetched or compiled.
         progress: Told of each step.
+        digest: What to keep it under; "" for the digest of the weights.
 
     Raises:
         FailedPrecondition: What it takes is not installed, or the result does not agree with the
             torch model.
     """
-    digest = digest_of(weights / "model.safetensors")
+    digest = digest or digest_of(weights / "model.safetensors")
     target = encoder_folder(cache_dir, digest)
     if (target / COMPILED_FILE).is_file():
         SentenceEncoder(target)  # verifies the files

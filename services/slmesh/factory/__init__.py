@@ -1,0 +1,1 @@
+"""From a user's own file to a service: read it, check it, train on it, write what serves it."""
