@@ -79,3 +79,9 @@ heavy = {{"torch", "ray", "transformers", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+async def test_a_request_of_another_kind_is_a_mistake_of_the_program(settings):
+    async with slmesh.Mesh.local(settings=settings) as mesh:
+        with pytest.raises(TypeError, match="Classify takes a ClassifyRequest, got str"):
+            await mesh.classify("echo", "hello")

@@ -10,6 +10,7 @@ from tests.services import write_service
 
 from slmesh.api.classify.v1 import classify_pb2
 from slmesh.mesh.client import Mesh
+from slmesh.mesh.contract import rpcs
 from slmesh.mesh.errors import Internal, InvalidArgument, MeshError, NotFound, Unimplemented
 from slmesh.mesh.settings import Settings
 from slmesh.platform.processes import command_of, session_members
@@ -70,5 +71,5 @@ async def test_errors_are_those_of_a_mesh_with_haproxy(plain, method, service, t
     mesh, _ = plain
     async with Mesh.connect(address(mesh.settings), settings=mesh.settings) as client:
         with pytest.raises(MeshError) as caught:
-            await client.call(method, service, classify_pb2.ClassifyRequest(text=text))
+            await client.call(method, service, rpcs()[method].request_type(text=text))
     assert (type(caught.value), caught.value.reason) == (kind, reason)
