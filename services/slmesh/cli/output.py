@@ -41,7 +41,6 @@ stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDT
 _ADVICE = {
     "SERVICE_UNAVAILABLE": "Is the mesh up? `slmesh up` starts it, `slmesh status` looks at it;"
     " `--local` does without.",
-    "PORT_BUSY": "Stop what listens there, or choose another port by the setting named above.",
     "DIGEST_MISMATCH": "Delete the file and fetch it again: `slmesh models fetch`.",
 }
 
