@@ -15,6 +15,7 @@ from typing import Any
 from slmesh.api.extract.v1.extract_pb2 import ExtractRequest
 from slmesh.evaluation.cases import Cases, ExpectedField, ExpectedFields, RequestCase
 from slmesh.evaluation.field_values import golden_readings, nlupp_readings, recognizers_readings
+from slmesh.evaluation.fields_specific import is_engine_specific
 from slmesh.evaluation.formats import DataFile
 from slmesh.evaluation.label_maps import label_map
 from slmesh.evaluation.rows import Row
@@ -157,16 +158,16 @@ def _text(name: str, row: Row) -> str:
 
 
 def _is_engine_specific(name: str, row: Row, plan: _Plan) -> bool:
-    rule: Mapping[str, Sequence[str]] | None = label_map("extract", name).get("engine_specific")
+    rule: Mapping[str, Any] | None = label_map("extract", name).get("engine_specific")
     if rule is None:
         return False
-    return any(
-        any(key in item for key in rule["keys"])
-        or item.get("value") in rule["values"]
-        or item.get("timex") in rule["timex"]
-        for result in row.items("results")
-        if result.get("typeName", result.get("typename", "")) in plan.fields
-        for item in (result.get("resolution") or {}).get("values", ())
+    return is_engine_specific(
+        rule,
+        (
+            result
+            for result in row.items("results")
+            if result.get("typeName", result.get("typename", "")) in plan.fields
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from slmesh.api.extract.v1.extract_pb2 import Field, Money
 
-__all__ = ["UNRESOLVED", "number_reading", "readings"]
+__all__ = ["UNRESOLVED", "exponent_of", "number_reading", "readings"]
 
 UNRESOLVED = "unresolved"
 """The reading of a field without a value."""
@@ -27,6 +27,11 @@ _EXPONENTS = {
 def readings(field: Field) -> frozenset[str]:
     """Return all readings of a field that was found."""
     return frozenset(_readings(field))
+
+
+def exponent_of(currency: str) -> int:
+    """Return how many digits an amount of the currency has after the decimal mark."""
+    return _EXPONENTS.get(currency, 2)
 
 
 def number_reading(kind: str, number: float) -> str:
@@ -60,8 +65,7 @@ def _readings(field: Field) -> Iterator[str]:
 
 def _money(money: Money) -> Iterator[str]:
     yield f"money:{money.currency_code}:{money.minor_units}"
-    exponent = _EXPONENTS.get(money.currency_code, 2)
-    yield number_reading("amount", money.minor_units / 10**exponent)
+    yield number_reading("amount", money.minor_units / 10 ** exponent_of(money.currency_code))
 
 
 def _interval(interval: str) -> Iterator[str]:
