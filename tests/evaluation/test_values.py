@@ -23,12 +23,12 @@ def found(value, text="x") -> frozenset[str]:
     [
         pytest.param(
             {"money": {"currencyCode": "GBP", "minorUnits": "1250"}},
-            {"money:GBP:1250", "amount:12.5"},
+            {"money:GBP:1250", "amount:12.5", "minor:1250"},
             id="money",
         ),
         pytest.param(
             {"money": {"currencyCode": "JPY", "minorUnits": "500"}},
-            {"money:JPY:500", "amount:500"},
+            {"money:JPY:500", "amount:500", "minor:500"},
             id="money-without-minor-unit",
         ),
         pytest.param({"date": "2026-05-03"}, {"date:2026-05-03"}, id="date"),
@@ -99,6 +99,15 @@ def test_a_period_that_repeats_has_no_value_to_judge():
             {"money": {"currencyCode": "USD", "minorUnits": "1250"}},
         ),
         (
+            {"typeName": "currency", "resolution": {"value": "470", "unit": "Pence"}},
+            {"money": {"currencyCode": "GBP", "minorUnits": "470"}},
+        ),
+        (
+            {"typeName": "currency", "resolution": {"value": "15", "isoCurrency": "JPY"}},
+            {"money": {"currencyCode": "JPY", "minorUnits": "15"}},
+        ),
+        ({"typeName": "ip", "resolution": {"value": "0:0:0:0:0:0:0:0"}}, {"ipAddress": "::"}),
+        (
             {
                 "typeName": "datetimeV2.date",
                 "resolution": {"values": [{"value": "2015-05-03"}, {"value": "2016-05-03"}]},
@@ -127,6 +136,47 @@ def test_a_period_that_repeats_has_no_value_to_judge():
 )
 def test_a_value_of_a_specification_is_ours(result, value):
     assert recognizers_readings({"text": "x", **result}) & found(value)
+
+
+def test_a_currency_that_is_given_is_compared():
+    given = {"text": "$15", "typeName": "currency"}
+    given["resolution"] = {"value": "15", "unit": "Australian dollar", "isoCurrency": "AUD"}
+    american = found({"money": {"currencyCode": "USD", "minorUnits": "1500"}})
+    assert not recognizers_readings(given) & american
+
+
+@pytest.mark.parametrize(
+    ("text", "timex", "start", "end", "interval"),
+    [
+        pytest.param(
+            "May 3-7", "(XXXX-05-03,XXXX-05-07,P4D)", "2026-05-03", "2026-05-07",
+            "2026-05-03/2026-05-08", id="days",
+        ),
+        pytest.param(
+            "from March to May", "(2026-03-01,2026-05-01,P2M)", "2026-03-01", "2026-05-01",
+            "2026-03-01/2026-06-01", id="months",
+        ),
+        pytest.param(
+            "2014~2018", "(2014-01-01,2018-01-01,P4Y)", "2014-01-01", "2018-01-01",
+            "2014-01-01/2019-01-01", id="years",
+        ),
+        pytest.param(
+            "2017-q1 to 2018-q1", "(2017-01-01,2018-01-01,P12M)", "2017-01-01", "2018-01-01",
+            "2017-01-01/2018-04-01", id="quarters",
+        ),
+        pytest.param(
+            "next 3 days", "(2026-05-03,2026-05-06,P3D)", "2026-05-03", "2026-05-06",
+            "2026-05-03/2026-05-06", id="counted",
+        ),
+        pytest.param(
+            "2019-H2", "2019-H2", "2019-07-01", "2020-01-01", "2019-07-01/2020-01-01", id="half",
+        ),
+    ],
+)  # fmt: skip
+def test_the_last_point_that_a_range_names_belongs_to_it(text, timex, start, end, interval):
+    item = {"timex": timex, "start": start, "end": end}
+    result = {"text": text, "typeName": "datetimeV2.daterange", "resolution": {"values": [item]}}
+    assert f"interval:{interval}" in recognizers_readings(result)
 
 
 def test_a_telephone_number_is_compared_as_written():

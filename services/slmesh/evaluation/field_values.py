@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from google.protobuf.json_format import ParseDict, ParseError
 
 from slmesh.api.extract.v1.extract_pb2 import Field
 from slmesh.evaluation.rows import Row
-from slmesh.evaluation.values import UNRESOLVED, number_reading, readings
+from slmesh.evaluation.values import (
+    UNRESOLVED,
+    address_reading,
+    exponent_of,
+    number_reading,
+    readings,
+)
 
 __all__ = ["golden_readings", "nlupp_readings", "recognizers_readings"]
 
-_WRITTEN_TYPES = {"email": "email", "url": "url", "ip": "ip_address"}
+_WRITTEN_TYPES = {"email": "email", "url": "url"}
 _NUMBER_TYPES = {
     "number": "number",
     "ordinal": "ordinal",
     "percentage": "percentage",
-    # the set names units ("Dollar"), which are no currencies: the amount alone is compared
-    "currency": "amount",
 }
 _TIME_TYPES = {
     "datetimeV2.date": "date",
     "datetimeV2.time": "time",
     "datetimeV2.datetime": "date_time",
 }
+_MINOR_UNITS = frozenset({"Cent", "Pence", "Penny"})
+
+_BETWEEN = re.compile(r"\([^,]*,[^,]*,P[0-9.]+(?P<unit>[DMY])\)")
+_JOINED = re.compile(r"\b(?:to|until|till|til|through|thru|and)\b|[-\u2013\u2014~]", re.IGNORECASE)
+_END_OF = re.compile(r"\b(?:to|until|till|and) (?:the )?end of\b", re.IGNORECASE)
+_QUARTER = re.compile(r"\bq[1-4]\b", re.IGNORECASE)
 
 
 def golden_readings(row: Row, expected: Mapping[str, Any]) -> frozenset[str]:
@@ -66,7 +78,7 @@ def _whole(found: frozenset[str]) -> Iterator[str]:
     if "interval" in kinds:
         parts |= {"from", "to"}
     if "money" in kinds:
-        parts |= {"amount"}
+        parts |= {"amount", "minor"}
     return (reading for reading in found if reading.partition(":")[0] not in parts)
 
 
@@ -107,24 +119,70 @@ def _recognizers(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"written:{result['text'].strip().lower()}"
     elif kind in _WRITTEN_TYPES and value is not None:
         yield f"{_WRITTEN_TYPES[kind]}:{value}".lower()
+    elif kind == "ip" and value is not None:
+        yield address_reading(str(value))
+    elif kind == "currency":
+        yield _amount(resolution)
     elif kind in _NUMBER_TYPES:
         try:
             yield number_reading(_NUMBER_TYPES[kind], float(str(value).rstrip("%")))
         except ValueError:
             yield UNRESOLVED
     for item in resolution.get("values", ()):
-        yield from _moment(kind, item)
+        yield from _moment(kind, result["text"], item)
 
 
-def _moment(kind: str, item: Mapping[str, Any]) -> Iterator[str]:
+def _amount(resolution: Mapping[str, Any]) -> str:
+    """Return the reading of an amount: with its currency where the set gives a code of ISO 4217.
+
+    It names most units only ("Dollar"), which are no currencies: then the amount alone is compared,
+    of cents and pence the number of them, which the contract gives as minor units.
+    """
+    try:
+        number = Decimal(str(resolution.get("value")))
+    except InvalidOperation:
+        return UNRESOLVED
+    currency = resolution.get("isoCurrency")
+    minor = number * 10 ** exponent_of(currency) if currency else number
+    if minor == int(minor) and currency:
+        return f"money:{currency}:{int(minor)}"
+    if minor == int(minor) and resolution.get("unit") in _MINOR_UNITS:
+        return f"minor:{int(minor)}"
+    return number_reading("amount", float(number))
+
+
+def _moment(kind: str, text: str, item: Mapping[str, Any]) -> Iterator[str]:
     value = item.get("value")
     if value == "not resolved":
         yield UNRESOLVED
     elif "start" in item or "end" in item:
         # an open end is two dots. Source: ISO 8601-2, section 8
         start, end = item.get("start", ".."), item.get("end", "..")
+        if kind == "datetimeV2.daterange":
+            end = _end_not_included(text, str(item.get("timex", "")), end)
         yield f"interval:{start}/{end}".replace(" ", "T")
     elif kind == "datetimeV2.duration":
         yield number_reading("duration", float(value or 0))
     elif kind in _TIME_TYPES and value is not None:
         yield f"{_TIME_TYPES[kind]}:{value}".replace(" ", "T")
+
+
+def _end_not_included(text: str, timex: str, end: str) -> str:
+    """Return the end of a range of days as the contract counts it.
+
+    Of a range between two named points ("May 3 to 7", "2014-2018") the set gives the start of the
+    last one as its end. The contract's end is not included, and the last day, month, quarter or year
+    that is named belongs to the range: it ends one of them later. Every other range ("next 3 days")
+    ends in both with what is not included.
+    """
+    between = _BETWEEN.fullmatch(timex)
+    if between is None or not _JOINED.search(text) or _END_OF.search(text):
+        return end
+    last = date.fromisoformat(end)
+    if between["unit"] == "D":
+        return (last + timedelta(days=1)).isoformat()
+    months = {"M": 1, "Y": 12}[between["unit"]]
+    if _QUARTER.search(text):
+        months = 3
+    index = last.year * 12 + last.month - 1 + months
+    return date(index // 12, index % 12 + 1, 1).isoformat()

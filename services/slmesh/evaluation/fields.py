@@ -87,7 +87,9 @@ def _plan(name: str, row: Row, subject: Subject) -> _Plan | None:
     if not subject.field_sets:
         marked = {span.label for span in _spans(name, row)}
         return _Plan("", {label: label for label in marked}, locale=locale, own=True)
-    field_set = mapped["field_set"]
+    field_set = mapped.get("field_sets", {}).get(model, "")
+    if field_set not in subject.field_sets:
+        field_set = mapped["field_set"]
     declared = subject.field_sets.get(field_set)
     if declared is None:
         raise InvalidArgument(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from ipaddress import ip_address
 
 from slmesh.api.extract.v1.extract_pb2 import Field, Money
 
-__all__ = ["UNRESOLVED", "exponent_of", "number_reading", "readings"]
+__all__ = ["UNRESOLVED", "address_reading", "exponent_of", "number_reading", "readings"]
 
 UNRESOLVED = "unresolved"
 """The reading of a field without a value."""
@@ -39,6 +40,14 @@ def number_reading(kind: str, number: float) -> str:
     return f"{kind}:{number:.10g}"
 
 
+def address_reading(address: str) -> str:
+    """Return the reading of an IP address: the same for every way to write it."""
+    try:
+        return f"ip_address:{ip_address(address)}"
+    except ValueError:
+        return f"ip_address:{address}".lower()
+
+
 def _readings(field: Field) -> Iterator[str]:
     # what a set gives as written, such as telephone numbers without a country
     yield f"written:{field.text.strip().lower()}"
@@ -54,6 +63,8 @@ def _readings(field: Field) -> Iterator[str]:
         yield f"time:{moment[11:19]}"
     elif kind == "interval":
         yield from _interval(field.value.interval)
+    elif kind == "ip_address":
+        yield address_reading(field.value.ip_address)
     elif kind == "duration":
         duration = field.value.duration
         yield number_reading(kind, duration.seconds + duration.nanos / 1e9)
@@ -65,6 +76,7 @@ def _readings(field: Field) -> Iterator[str]:
 
 def _money(money: Money) -> Iterator[str]:
     yield f"money:{money.currency_code}:{money.minor_units}"
+    yield f"minor:{money.minor_units}"
     yield number_reading("amount", money.minor_units / 10 ** exponent_of(money.currency_code))
 
 
