@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,15 @@ from tests.weights.tiny_encoder import write_weights
 
 from slmesh.mesh.bundle import digest_of
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.tiers.encoder import FP32_FILE, INT8_FILE, SentenceEncoder, load_encoder
+from slmesh.tiers.encoder import (
+    COMPILED_FILE,
+    FP32_FILE,
+    INT8_FILE,
+    SentenceEncoder,
+    load_encoder,
+)
 from slmesh.weights.compile import Compiled, compile_weights
+from slmesh.weights.quantise import store_unsigned
 from slmesh.weights.sentences import CALIBRATION, CHECK
 
 pytest.importorskip("torch")
@@ -103,6 +112,41 @@ def test_a_changed_file_is_refused(compiled: Compiled, tmp_path: Path, name: str
     with pytest.raises(FailedPrecondition, match=r"expected sha256:.*found sha256:") as caught:
         SentenceEncoder(folder)
     assert caught.value.metadata["file"] == name
+
+
+def test_a_model_of_another_processor_is_refused(compiled: Compiled, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(compiled.folder, folder)
+    record = json.loads((folder / COMPILED_FILE).read_text(encoding="utf-8"))
+    record["probe"]["embedding"].reverse()
+    (folder / COMPILED_FILE).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(FailedPrecondition, match="another kind of processor") as caught:
+        SentenceEncoder(folder)
+    assert caught.value.reason == "ENCODER_FOR_OTHER_PROCESSOR"
+
+
+def test_files_of_an_older_format_are_compiled_anew(weights: Path, tmp_path: Path) -> None:
+    folder = compile_weights(weights, tmp_path).folder
+    (folder / COMPILED_FILE).write_text('{"format": 1}', encoding="utf-8")
+    assert load_encoder(tmp_path, folder.name) is None
+    assert not compile_weights(weights, tmp_path).reused
+
+
+def test_unsigned_weights_are_the_same_numbers(compiled: Compiled, tmp_path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    shutil.copyfile(compiled.folder / INT8_FILE, tmp_path / INT8_FILE)
+    store_unsigned(tmp_path / INT8_FILE)
+    once = (tmp_path / INT8_FILE).read_bytes()
+    types = {
+        numpy_helper.to_array(tensor).dtype
+        for tensor in onnx.load(tmp_path / INT8_FILE).graph.initializer
+    }
+    assert np.dtype(np.uint8) in types
+    assert np.dtype(np.int8) not in types
+    store_unsigned(tmp_path / INT8_FILE)
+    assert (tmp_path / INT8_FILE).read_bytes() == once
 
 
 def test_a_missing_encoder_is_none_or_says_what_to_run(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPILED_FILE",
+    "COMPILED_FORMAT",
     "FP32_FILE",
     "INT8_FILE",
     "TOKENIZER_FILE",
@@ -31,6 +32,7 @@ __all__ = [
     "SentenceEncoder",
     "encoder_digest",
     "encoder_folder",
+    "is_compiled",
     "load_encoder",
 ]
 
@@ -41,11 +43,17 @@ INT8_FILE = "model.int8.onnx"
 FP32_FILE = "model.fp32.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
+COMPILED_FORMAT = 2
+"""Of ``COMPILED_FILE``. Files of format 1 could have been right on some processors only."""
+
 MAX_TOKENS = 256
 """Tokens read of a text. Source: max_seq_length of all-MiniLM-L6-v2."""
 
 _READ_CODE_POINTS = 32 * MAX_TOKENS  # of longer texts the tokenizer never sees the rest
 _BATCH_TOKENS = 256  # of one run: 2048 was measured a third slower and takes 150 MiB more
+
+_MIN_PROBE_COSINE = 0.995
+"""With the embedding that was right where the model was compiled; overflows gave 0.98 and less."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,15 @@ def encoder_digest(backbone: Mapping[str, str]) -> str:
     return backbone.get("adapted", backbone["digest"])
 
 
+def is_compiled(folder: Path) -> bool:
+    """Return whether a folder holds a compiled encoder that this version can read."""
+    try:
+        compiled = json.loads((folder / COMPILED_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(compiled.get("format") == COMPILED_FORMAT)
+
+
 def load_encoder(cache_dir: Path, digest: str, threads: int = 1) -> SentenceEncoder | None:
     """Return the encoder of a backbone, or None when it is not compiled on this machine.
 
@@ -87,7 +104,7 @@ def load_encoder(cache_dir: Path, digest: str, threads: int = 1) -> SentenceEnco
         FailedPrecondition: The compiled files are there, and damaged.
     """
     folder = encoder_folder(cache_dir, digest)
-    if (folder / COMPILED_FILE).is_file():
+    if is_compiled(folder):
         return SentenceEncoder(folder, threads)
     _log.warning(
         "the encoder is not compiled on this machine: cheaper and weaker tiers answer alone;"
@@ -112,7 +129,7 @@ class SentenceEncoder:
         import onnxruntime
         import tokenizers
 
-        _verify(model_dir, (model_file, TOKENIZER_FILE))
+        compiled = _verify(model_dir, (model_file, TOKENIZER_FILE))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -130,6 +147,8 @@ class SentenceEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.dimensions: int = self._session.get_outputs()[0].shape[1]
+        if model_file == INT8_FILE:
+            self._check_processor(compiled["probe"], model_dir)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return embeddings, float32 (B, D), each row of length 1."""
@@ -157,6 +176,17 @@ class SentenceEncoder:
             start = end
         return Encoded(embeddings, tuple(cuts))
 
+    def _check_processor(self, probe: Mapping[str, Any], model_dir: Path) -> None:
+        """Refuse a model that another kind of processor computes otherwise, such as in an image."""
+        cosine = float(self.encode([probe["text"]])[0] @ np.asarray(probe["embedding"]))
+        if cosine < _MIN_PROBE_COSINE:
+            raise FailedPrecondition(
+                f"the encoder in {model_dir} was compiled for another kind of processor (cosine"
+                f" {cosine:.3f} with what it gave there): delete the folder and run `slmesh models"
+                " compile` here",
+                reason="ENCODER_FOR_OTHER_PROCESSOR",
+            )
+
     def _tokens(self, text: str) -> tuple[list[int], int | None]:
         encoding = self._tokenizer.encode(text[:_READ_CODE_POINTS])
         ids: list[int] = encoding.ids
@@ -176,9 +206,12 @@ class SentenceEncoder:
         return embeddings
 
 
-def _verify(model_dir: Path, names: Sequence[str]) -> None:
+def _verify(model_dir: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return the record of the compiled files once each named file is what it says."""
     try:
-        compiled = json.loads((model_dir / COMPILED_FILE).read_text(encoding="utf-8"))
+        compiled: dict[str, Any] = json.loads(
+            (model_dir / COMPILED_FILE).read_text(encoding="utf-8")
+        )
     except (OSError, ValueError):
         raise FailedPrecondition(
             f"no compiled encoder in {model_dir}: run `slmesh models compile`",
@@ -195,3 +228,4 @@ def _verify(model_dir: Path, names: Sequence[str]) -> None:
                 reason="DIGEST_MISMATCH",
                 metadata={"file": name, "expected": str(expected), "found": found},
             )
+    return compiled
