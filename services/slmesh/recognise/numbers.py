@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import zip_longest
 
 from slmesh.recognise.match import Match, match_at
 from slmesh.recognise.quantities import Quantity
@@ -23,7 +24,11 @@ _ONE_IS_NO_COUNT = re.compile(
     r"|last|next|some|good|different)\s+$",
     re.IGNORECASE,
 )
+_DIVIDES = re.compile(r"[ ](?:over|(?P<in>in))[ ]", re.IGNORECASE)
+_ENDS = re.compile(r"[ ]{0,2}(?:$|[.,;:!?)\"'](?![0-9])|(?:of|and|or|is|are)\b)", re.IGNORECASE)
 _GLUED_AFTER = re.compile(r"[\w]|[:/][0-9]|-[0-9]")
+_METRES = re.compile(r"[0-9](?-i:[mb])$", re.IGNORECASE)
+"""Letters that stand for a scale in money only: "1m" is a length."""
 _GLUED_BEFORE = re.compile(r"[0-9][:/-]$|[#@]$")
 
 _ORDINAL_WORDS = {
@@ -65,10 +70,27 @@ _NOT_PEOPLE = re.compile(
 def numbers(reading: Reading) -> Iterator[Match]:
     """Find plain numbers; the value is a float."""
     text = reading.text
-    for quantity in reading.quantities:
-        if not _is_plain(text, quantity):
+    taken_until = 0
+    for quantity, following in zip_longest(reading.quantities, reading.quantities[1:]):
+        if quantity.start < taken_until or not _is_plain(text, quantity):
             continue
-        yield match_at("number", text, quantity.start, quantity.end, float(quantity.value))
+        end, value = quantity.end, quantity.value
+        if following is not None and _is_divided(text, quantity, following):
+            end, value = following.end, value / following.value
+            taken_until = end
+        yield match_at("number", text, quantity.start, end, float(value))
+
+
+def _is_divided(text: str, top: Quantity, bottom: Quantity) -> bool:
+    """Tell "one over 20" and "1 in 21" from numbers that only stand side by side."""
+    joint = _DIVIDES.fullmatch(text, top.end, bottom.start)
+    if joint is None or abs(top.value) >= bottom.value or bottom.value != int(bottom.value):
+        return False
+    if top.start and text[top.start - 1] not in " (\n\"'":
+        return False
+    if joint.group("in"):
+        return top.value == 1 and bottom.value < 1000 and _ENDS.match(text, bottom.end) is not None
+    return _ENDS.match(text, bottom.end) is not None
 
 
 def _is_plain(text: str, quantity: Quantity) -> bool:
@@ -77,7 +99,7 @@ def _is_plain(text: str, quantity: Quantity) -> bool:
     if quantity.worded:
         lone = text[quantity.start : quantity.end].lower() == "one"
         return not (lone and _ONE_IS_NO_COUNT.search(before))
-    if _GLUED_AFTER.match(text, quantity.end):
+    if _GLUED_AFTER.match(text, quantity.end) or _METRES.search(text, quantity.start, quantity.end):
         return False
     return not before or before[-1] in " \n" or _GLUED_BEFORE.search(before) is None
 

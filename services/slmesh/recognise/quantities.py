@@ -7,47 +7,11 @@ of what is counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 
-_UNITS = {
-    "zero": 0, "nil": 0, "nought": 0, "naught": 0, "one": 1, "two": 2, "three": 3, "four": 4,
-    "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-}  # fmt: skip
-_TEENS = {
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
-    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
-}  # fmt: skip
-_TENS = {
-    "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60,
-    "seventy": 70, "eighty": 80, "ninety": 90,
-}  # fmt: skip
-_SCALES = {
-    "hundred": 10**2, "thousand": 10**3, "grand": 10**3, "lakh": 10**5, "million": 10**6,
-    "crore": 10**7, "billion": 10**9, "trillion": 10**12, "dozen": 12,
-}  # fmt: skip
-_SUFFIXES = {"k": 10**3, "m": 10**6, "mn": 10**6, "mln": 10**6, "bn": 10**9, "b": 10**9}
-
-_PARTS = {
-    "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
-    "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000,
-}  # fmt: skip
-
-_WORDS = _UNITS | _TEENS | _TENS
-_WORD_PATTERN = "|".join(sorted([*_WORDS, *_SCALES], key=len, reverse=True))
-_MARKED = {
-    ".": r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
-    r"|[0-9]{1,3}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?![0-9])"
-    r"|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])"
-    r"|[1-9][0-9]{0,2}(?:[ \u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?(?![\w/-])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+",
-    ",": r"[0-9]{1,3}(?:[.'\u00a0\u202f ][0-9]{3})+(?:,[0-9]+)?(?![0-9])"
-    r"|[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,2}(?![0-9])|[0-9]+(?:,[0-9]+)?|,[0-9]+",
-}
-_AFTER_CODE = "|".join(rf"(?<=\b{code})" for code in ("usd", "gbp", "eur", "chf", "cad", "aud"))
-_LONGEST = 40
-"""Digits in the longest number that is read; a longer run is not a quantity."""
+from slmesh.recognise.number_tokens import LONGEST, Token, number_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +30,6 @@ class Quantity:
     suffixed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str  # digits, small, scale, minus, and, a, half, point, part, parts
-    start: int
-    end: int
-    value: Decimal
-    suffixed: bool = False
-
-
 def quantities(text: str, decimal_mark: str) -> list[Quantity]:
     """Return the numbers of a text in order, with the longest reading of each.
 
@@ -82,7 +37,7 @@ def quantities(text: str, decimal_mark: str) -> list[Quantity]:
         text: any text.
         decimal_mark: "." or ",", as the locale writes it.
     """
-    tokens = list(_tokens(text, decimal_mark))
+    tokens = list(number_tokens(text, decimal_mark))
     found = []
     index = 0
     while index < len(tokens):
@@ -93,69 +48,17 @@ def quantities(text: str, decimal_mark: str) -> list[Quantity]:
     return found
 
 
-@lru_cache(maxsize=2)
-def _pattern(decimal_mark: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
-        r"(?P<suffix>(?:k|mn|mln|m|bn|b)(?![\w]))?"
-        rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
-        r"|\b(?P<minus>minus|negative)\b"
-        rf"|\b(?P<part>{'|'.join(_PARTS)})(?P<parts>s)?\b"
-        r"|\b(?P<joint>and|an?|half|point)\b",
-        re.IGNORECASE,
-    )
-
-
-def _sign() -> str:
-    return r"(?:(?<![\w)])[-\u2212](?=[0-9.,]))?"
-
-
-def _tokens(text: str, decimal_mark: str) -> Iterator[_Token]:
-    for found in _pattern(decimal_mark).finditer(text):
-        if found.lastgroup in ("digits", "suffix"):
-            value = _decimal(found.group("digits"), decimal_mark)
-            if value is None:
-                continue
-            suffix = (found.group("suffix") or "").lower()
-            scale = _SUFFIXES.get(suffix, 1)
-            yield _Token("digits", found.start(), found.end(), value * scale, bool(suffix))
-        elif found.group("minus"):
-            yield _Token("minus", found.start(), found.end(), Decimal(-1))
-        elif found.group("word"):
-            word = found.group("word").lower()
-            if word in _WORDS and not found.group("plural"):
-                yield _Token("small", found.start(), found.end(), Decimal(_WORDS[word]))
-            elif word in _SCALES:
-                yield _Token("scale", found.start(), found.end(), Decimal(_SCALES[word]))
-        elif found.group("part"):
-            kind = "parts" if found.group("parts") else "part"
-            value = Decimal(_PARTS[found.group("part").lower()])
-            yield _Token(kind, found.start(), found.end(), value)
-        else:
-            joint = found.group("joint").lower()
-            kind = "a" if joint == "an" else joint
-            yield _Token(kind, found.start(), found.end(), Decimal(1))
-
-
-def _decimal(digits: str, decimal_mark: str) -> Decimal | None:
-    if len(digits) > _LONGEST:
-        return None
-    if digits.isdigit():
-        return Decimal(digits)
-    plain = digits.replace("\u2212", "-")
-    dot, comma = plain.rfind("."), plain.rfind(",")
-    if dot >= 0 and comma >= 0:
-        decimal_mark = "." if dot > comma else ","
-    group = "," if decimal_mark == "." else "."
-    for mark in (group, "'", "\u00a0", "\u202f", " "):
-        plain = plain.replace(mark, "")
-    return Decimal(plain.replace(",", "."))
+_NO_NOUN = re.compile(
+    r"[ ]{0,2}(?:$|[^\w\s-])|[ ](?:of|and|or|is|are|was|were|to|in|for|more|less|as|than|off|from|plus"
+    r"|by|at|on|the|that|a|if|when|with|million|billion)\b",
+    re.IGNORECASE,
+)
 
 
 class _Reader:
     """Reads one number from a row of tokens: how far it goes and what it is worth."""
 
-    def __init__(self, text: str, tokens: Sequence[_Token], index: int) -> None:
+    def __init__(self, text: str, tokens: Sequence[Token], index: int) -> None:
         self._text = text
         self._tokens = tokens
         self._index = index
@@ -164,8 +67,9 @@ class _Reader:
         self.group: Decimal | None = None
         self.smallest_scale = Decimal(10) ** 15
         self.last_scaled = False
+        self.before_and = Decimal(0)
 
-    def peek(self, ahead: int = 0) -> _Token | None:
+    def peek(self, ahead: int = 0) -> Token | None:
         """Return the token ahead if nothing but a gap stands before it."""
         index = self._index + ahead
         if index >= len(self._tokens):
@@ -178,6 +82,30 @@ class _Reader:
 
     def take(self) -> None:
         self._index += 1
+
+    def take_all(self, count: int) -> None:
+        self._index += count
+
+    def ends_at(self, token: Token) -> bool:
+        """Tell that no noun follows the token, which would make an ordinal of it."""
+        return _NO_NOUN.match(self._text, token.end) is not None
+
+    def scales_on(self, digits: Token) -> bool:
+        """Tell "2.12 hundred" after "3 hundred and", which is another number."""
+        scale = self.peek(2)
+        greater = scale is not None and scale.kind == "scale" and digits.kind == "digits"
+        return greater and digits.value != int(digits.value)
+
+    def may_add_digits(self, digits: Token) -> bool:
+        """Tell whether digits go on a number: "4 thousand" + "3 hundred"."""
+        scale = self.peek(1)
+        return (
+            self.last_scaled
+            and self.group is None
+            and scale is not None
+            and scale.kind == "scale"
+            and digits.value * scale.value < self.smallest_scale
+        )
 
     @property
     def used(self) -> int:
@@ -195,9 +123,12 @@ class _Reader:
             return self.group % 100 == 0 and value < 100
         return previous.kind == "small" and value < 10 <= 20 <= self.group and self.group % 10 == 0
 
-    def scale(self, token: _Token) -> None:
+    def scale(self, token: Token) -> None:
         if token.value == 100:
             self.group = (self.group or Decimal(1)) * 100
+        elif token.value == 12 and self.group is not None and self.group >= 100:
+            # "three hundred and two dozens": only the last part is counted in dozens
+            self.group += self.group % 100 * 11
         else:
             self.total += (self.group or Decimal(1)) * token.value
             self.group = None
@@ -205,7 +136,7 @@ class _Reader:
         self.last_scaled = True
         self.take()
 
-    def may_scale(self, token: _Token) -> bool:
+    def may_scale(self, token: Token) -> bool:
         if self.group is None:
             return False
         if token.value == 100:
@@ -213,7 +144,7 @@ class _Reader:
         return token.value < self.smallest_scale
 
 
-def _longest(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity | None, int]:
+def _longest(text: str, tokens: Sequence[Token], index: int) -> tuple[Quantity | None, int]:
     """Return the longest number that starts at the token, and how many tokens it takes."""
     opening = tokens[index]
     if opening.kind == "minus":
@@ -233,7 +164,7 @@ def _longest(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity 
     return Quantity(opening.start, last.end, value, worded, suffixed), reader.used
 
 
-def _negative(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity | None, int]:
+def _negative(text: str, tokens: Sequence[Token], index: int) -> tuple[Quantity | None, int]:
     """Read "minus five": the number after the word, turned."""
     if index + 1 == len(tokens) or tokens[index + 1].kind == "minus":
         return None, 1
@@ -246,14 +177,14 @@ def _negative(text: str, tokens: Sequence[_Token], index: int) -> tuple[Quantity
     return Quantity(start, positive.end, -positive.value, worded, positive.suffixed), used + 1
 
 
-def _joined(tokens: Sequence[_Token], index: int) -> bool:
+def _joined(tokens: Sequence[Token], index: int) -> bool:
     """Tell whether a word that could belong to the number stands next to it."""
     if index + 1 == len(tokens) or tokens[index + 1].kind == "digits":
         return False
     return tokens[index + 1].start - tokens[index].end <= 3
 
 
-def _open(reader: _Reader, opening: _Token) -> bool:
+def _open(reader: _Reader, opening: Token) -> bool:
     """Take the first tokens of a number; tell whether one starts here."""
     following = reader.peek(1)
     if opening.kind in ("digits", "small"):
@@ -264,6 +195,10 @@ def _open(reader: _Reader, opening: _Token) -> bool:
         reader.group = Decimal(1)
         reader.take()
         return True
+    if opening.kind == "a" and following is not None and following.kind in ("half", "part"):
+        return _open_part(reader, following)
+    if opening.kind == "part" and opening.value == 4 and following is not None:
+        return _open_quarter(reader, following)
     scaled = opening.kind == "scale" and following is not None and following.kind == "scale"
     if scaled and following is not None and opening.value < following.value:
         reader.group = opening.value
@@ -279,6 +214,35 @@ def _open(reader: _Reader, opening: _Token) -> bool:
     return False
 
 
+def _open_part(reader: _Reader, part: Token) -> bool:
+    """Take "a half", "a fifth" and "a quarter million"; "a third person" is none of them."""
+    scale = reader.peek(2)
+    if scale is not None and scale.kind == "scale" and part.value in (1, 4):
+        reader.group = scale.value / (2 if part.kind == "half" else 4)
+        reader.take_all(3)
+        return part.kind == "half" or part.value == 4
+    if part.kind == "half":
+        value = Decimal("0.5")
+    elif part.value > 2:
+        value = 1 / part.value
+    else:
+        return False
+    if not reader.ends_at(part):
+        return False
+    reader.group = value
+    reader.take_all(2)
+    return True
+
+
+def _open_quarter(reader: _Reader, scale: Token) -> bool:
+    """Take "quarter million"."""
+    if scale.kind != "scale" or scale.value < 1000:
+        return False
+    reader.group = scale.value / 4
+    reader.take_all(2)
+    return True
+
+
 def _continue(reader: _Reader) -> None:
     """Take every further token that belongs to the number."""
     while (token := reader.peek()) is not None:
@@ -288,11 +252,15 @@ def _continue(reader: _Reader) -> None:
             reader.take()
         elif token.kind == "scale" and reader.may_scale(token):
             reader.scale(token)
-        elif not _takes_more(reader, token):
+        elif token.kind == "digits" and reader.may_add_digits(token):
+            reader.group = (reader.group or Decimal(0)) + token.value
+            reader.last_scaled = False
+            reader.take()
+        elif _takes_compound_part(reader, token) or not _takes_more(reader, token):
             return
 
 
-def _takes_more(reader: _Reader, token: _Token) -> bool:
+def _takes_more(reader: _Reader, token: Token) -> bool:
     """Take what a joining word brings; tell whether it brought anything."""
     if token.kind == "and":
         return _takes_and_parts(reader) or _takes_and(reader)
@@ -301,13 +269,41 @@ def _takes_more(reader: _Reader, token: _Token) -> bool:
     return token.kind in ("part", "parts") and _takes_parts(reader, token)
 
 
-def _takes_parts(reader: _Reader, token: _Token) -> bool:
-    """Take "thirds" after "two": the number so far divided; "one" goes with the singular."""
-    count = reader.group
-    if count is None or reader.total or count >= 100 or (count == 1) != (token.kind == "part"):
+def _takes_parts(reader: _Reader, token: Token) -> bool:
+    """Take "thirds" after "two": the number so far divided; "one" goes with the singular.
+
+    A long numerator is divided as a whole ("one hundred and thirty fifths" is 26), but hundredths
+    after "and" are a part of their own: "two hundred and four hundredths" is 200.04.
+    """
+    count = reader.total + (reader.group or Decimal(0))
+    if reader.used == 0 or token.value <= 2 or (count == 1) != (token.kind == "part"):
         return False
-    reader.group = count / token.value
+    if count == 1 and not reader.ends_at(token):
+        return False
+    whole = reader.before_and if token.value >= 100 else Decimal(0)
+    reader.total = whole + (count - whole) / token.value
+    reader.group = None
     reader.take()
+    return True
+
+
+def _takes_compound_part(reader: _Reader, tens: Token) -> bool:
+    """Take "twenty-firsts" after "three"."""
+    unit, count = reader.peek(1), reader.group
+    if (
+        tens.kind != "small"
+        or unit is None
+        or unit.kind not in ("part", "parts")
+        or unit.value > 9
+        or tens.value < 20
+    ):
+        return False
+    if count is None or reader.total or count >= 100 or (count == 1) != (unit.kind == "part"):
+        return False
+    if count == 1 and not reader.ends_at(unit):
+        return False
+    reader.group = count / (tens.value + unit.value)
+    reader.take_all(2)
     return True
 
 
@@ -316,7 +312,7 @@ def _takes_and_parts(reader: _Reader) -> bool:
     count, part = reader.peek(1), reader.peek(2)
     if count is None or part is None or part.kind not in ("part", "parts"):
         return False
-    if count.kind not in ("a", "small", "digits") or count.value >= part.value:
+    if count.kind not in ("a", "small", "digits") or count.value >= part.value or part.value <= 2:
         return False
     if (count.value == 1) != (part.kind == "part"):
         return False
@@ -335,9 +331,10 @@ def _takes_and(reader: _Reader) -> bool:
     if following is None:
         return False
     if following.kind in ("small", "digits") and reader.last_scaled and reader.smallest_scale != 12:
-        if not reader.may_add(following.value):
+        if not reader.may_add(following.value) or reader.scales_on(following):
             return False
         reader.take()
+        reader.before_and = reader.total + (reader.group or Decimal(0))
         reader.group = (reader.group or Decimal(0)) + following.value
         reader.last_scaled = False
         reader.take()
@@ -366,7 +363,7 @@ def _takes_fraction(reader: _Reader) -> bool:
             if unit.value < 10:
                 digits = [str(token.value)[0], str(unit.value)]
             break
-    if not digits or len(digits) > _LONGEST:
+    if not digits or len(digits) > LONGEST:
         return False
     reader.group = (reader.group or Decimal(0)) + Decimal("0." + "".join(digits))
     for _ in range(1 + len(digits)):
