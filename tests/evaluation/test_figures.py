@@ -38,10 +38,12 @@ def case(source="set") -> RequestCase:
     return RequestCase(source, "f.jsonl, line 1", None, ())
 
 
-def label(name: str, probability: float, *, abstains: bool = False) -> ClassifyResponse:
+def label(
+    name: str, probability: float, *, abstains: bool = False, confidence: float = 0.0
+) -> ClassifyResponse:
     labels = [Label(name=name, probability=probability)]
     if abstains:
-        return ClassifyResponse(abstention=Abstention(), nearest=labels)
+        return ClassifyResponse(abstention=Abstention(confidence=confidence), nearest=labels)
     return ClassifyResponse(labels=Labels(labels=labels))
 
 
@@ -62,6 +64,8 @@ def test_abstention_is_wrong_in_scope_and_right_out_of_scope():
         "in_scope_accuracy": pytest.approx(2 / 4),
         "in_scope_accuracy_forced": pytest.approx(3 / 4),
         "oos_recall": pytest.approx(1 / 2),
+        # of the four texts in scope .9 and .8 stand above both others, .6 above one, .5 ties with one
+        "oos_auroc": pytest.approx((2 + 2 + 1 + 0.5) / 8),
         "ece": pytest.approx((0.1 + 0.6 + 0.5 + 0.2) / 4),
         "macro_f1": pytest.approx((2 / 3 + 4 / 5) / 2),
         "abstained": pytest.approx(2 / 6),
@@ -74,6 +78,17 @@ def test_figures_without_rows_are_left_out():
         "oos_recall": 1.0,
         "abstained": 1.0,
     }
+
+
+def test_an_answer_out_of_scope_stands_above_every_abstention_in_scope():
+    expected = [ExpectedLabel(name) for name in ("a", "a", "oos", "oos")]
+    answers = [
+        label("a", 0.5),
+        label("a", 0.9, abstains=True, confidence=0.4),
+        label("b", 0.4),
+        label("b", 0.9, abstains=True, confidence=0.2),
+    ]
+    assert label_figures(expected, answers)["oos_auroc"] == pytest.approx((2 + 1) / 4)
 
 
 def score(scale: str, value: float, **levels: float) -> ScoreResponse:

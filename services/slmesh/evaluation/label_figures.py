@@ -32,7 +32,10 @@ def label_figures(
         scope: ``in_scope_accuracy``, an abstention is wrong; ``in_scope_accuracy_forced``, the most
         probable label, abstained or not; ``ece`` of that label's probability, 15 bins (source: Guo
         et al., arXiv 1706.04599); ``macro_f1``, the mean over labels, forced. Out of scope:
-        ``oos_recall``, the share that is abstained on (source: Larson et al., EMNLP 2019).
+        ``oos_recall``, the share that is abstained on (source: Larson et al., EMNLP 2019). Of both:
+        ``oos_auroc``, how often a text in scope stands above one out of scope, a tie counting half;
+        every answer stands above every abstention, answers by their probability and abstentions by
+        their confidence, which is all that a caller sees.
     """
     truth = np.array([item.label for item in expected])
     inside = truth != OUT_OF_SCOPE
@@ -49,11 +52,32 @@ def label_figures(
         figures["in_scope_accuracy_forced"] = float(right[inside].mean())
     if (~inside).any():
         figures["oos_recall"] = float(abstained[~inside].mean())
+    if inside.any() and not inside.all():
+        figures["oos_auroc"] = _area(np.array([_rank(r) for r in responses]), inside)
     if inside.any():
         figures["ece"] = expected_calibration_error(confidences[inside], right[inside])
         figures["macro_f1"] = macro_f1(truth[inside], forced[inside])
     figures["abstained"] = float(abstained.mean())
     return figures
+
+
+def _rank(response: ClassifyResponse) -> float:
+    """Return how much an answer speaks for a text in scope: above 1 unless it is an abstention."""
+    if response.HasField("abstention"):
+        return float(response.abstention.confidence)
+    return 1.0 + float(response.labels.labels[0].probability)
+
+
+def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve (source: Hanley and McNeil, Radiology 143, 1982).
+
+    Args:
+        scores: (B,).
+        positive: bool (B,), with at least one of either kind.
+    """
+    count = int(positive.sum())
+    above = _ranks(scores)[positive].sum() - count * (count + 1) / 2.0
+    return float(above / (count * (len(scores) - count)))
 
 
 def level_figures(
