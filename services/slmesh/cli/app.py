@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from slmesh.cli import deployment, evaluate, factory, lifecycle, mesh_calls, models, routing
+from slmesh.cli import deployment, evaluate, export, factory, lifecycle, mesh_calls, models, routing
 from slmesh.cli.output import fail
 from slmesh.mesh.errors import MeshError
 
@@ -27,6 +27,7 @@ mesh_calls.add_to(app)
 models.add_to(app)
 evaluate.add_to(app)
 factory.add_to(app)
+export.add_to(app)
 deployment.add_to(app)
 
 
