@@ -5,6 +5,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -48,7 +49,7 @@ class Model:
             feed["input_ids"] = np.array([ids[: limit["most"] - 1] + ids[limit["most"] - 1 :][-1:]])
         return feed
 
-    def answer(self, text: str) -> dict[str, dict[str, object]]:
+    def answer(self, text: str) -> dict[str, dict[str, Any]]:
         """Return the answer for each scale (a classifier has one), none for a text without words."""
         feed, answers = self.inputs(text), {}
         values = iter(self.graph.run(None, feed) if feed["counts"].size else ())
