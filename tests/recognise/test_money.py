@@ -90,7 +90,8 @@ def test_the_next_amount_has_a_sign_of_its_own(find):
 
 
 @pytest.mark.parametrize(
-    "text", ["50 all", "5 top", "try 20", "10 cm", "ALL 5 answers", "2 real men"]
+    "text",
+    ["50 all", "5 top", "try 20", "10 cm", "ALL 5 answers", "2 real men", "the dollar 5 years ago"],
 )
 def test_words_that_are_also_currency_codes_make_no_money(find, text):
     assert find(text, "money") == []

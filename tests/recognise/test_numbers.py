@@ -45,6 +45,15 @@ import pytest
         pytest.param("3 hundred and 2.12 hundred", [300.0, 212.0], id="two-numbers"),
         pytest.param("three hundred and two dozens", [324.0], id="dozens-of-the-last"),
         pytest.param("quarter million", [250000.0], id="quarter-million"),
+        pytest.param("- 1 4/5", [-1.8], id="negative-mixed-fraction"),
+        pytest.param("two thirds of a million", [2 * 10**6 / 3], id="fraction-of-a-scale"),
+        pytest.param("three quarters billion", [7.5e8], id="fraction-and-scale"),
+        pytest.param(
+            "one billion and a quarter million", [1000250000.0], id="and-a-quarter-million"
+        ),
+        pytest.param("five billion and three quarters", [5.75e9], id="fraction-of-the-last-scale"),
+        pytest.param("2mil, 1.2b, 2b", [2e6, 1.2e9], id="short-scales"),
+        pytest.param("five dozs", [60.0], id="short-dozen"),
         pytest.param("2.33 k, 1MM", [2330.0, 1000000.0], id="suffixes"),
         pytest.param("1m long, 3m", [], id="metres"),
         pytest.param("a third party, a fifth attempt", [], id="ordinals-before-nouns"),

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from babel.numbers import get_currency_name, get_territory_currencies, list_currencies
 
-SIGNS: Mapping[str, tuple[str, ...]] = {
+_USUAL_SIGNS: Mapping[str, tuple[str, ...]] = {
     "USD$": ("USD",), "AUD$": ("AUD",), "CAD$": ("CAD",), "NZD$": ("NZD",), "US$": ("USD",),
     "U.S.$": ("USD",), "U.S$": ("USD",), "A$": ("AUD",), "AU$": ("AUD",),
     "CA$": ("CAD",), "NZ$": ("NZD",), "HK$": ("HKD",), "S$": ("SGD",), "R$": ("BRL",),
@@ -33,7 +33,8 @@ _USUAL_NAMES = {
     "pounds": ("GBP", "EGP"), "pound": ("GBP", "EGP"), "quid": ("GBP",), "sterling": ("GBP",),
     "us dollars": ("USD",), "us dollar": ("USD",), "american dollars": ("USD",),
     "canadian dollars": ("CAD",), "australian dollars": ("AUD",),
-    "dollars": SIGNS["$"], "dollar": SIGNS["$"], "bucks": SIGNS["$"], "buck": SIGNS["$"],
+    "dollars": _USUAL_SIGNS["$"], "dollar": _USUAL_SIGNS["$"], "bucks": _USUAL_SIGNS["$"],
+    "buck": _USUAL_SIGNS["$"],
     "euros": ("EUR",), "euro": ("EUR",), "yen": ("JPY",), "yuan": ("CNY",), "chinese yuan": ("CNY",),
     "rmb": ("CNY",), "renminbi": ("CNY",), "rupees": ("INR", "PKR", "LKR"),
     "rupee": ("INR", "PKR", "LKR"), "swiss francs": ("CHF",), "francs": ("CHF",), "franc": ("CHF",),
@@ -58,6 +59,13 @@ SMALL_NAMES = {
     "cents": ("USD", "EUR", "CAD", "AUD", "NZD"), "cent": ("USD", "EUR", "CAD", "AUD", "NZD"),
     "¢": ("USD", "CAD", "AUD"),
 }  # fmt: skip
+_DOLLARS = (
+    "USD AUD CAD NZD HKD SGD TWD MXN ARS CLP COP BRL BBD BSD BMD BZD FJD GYD JMD LRD NAD SBD SRD TTD"
+    " XCD UYU DOP"
+)
+SIGNS = {**_USUAL_SIGNS, **{f"{code}$": (code,) for code in _DOLLARS.split()}}
+BEFORE_NAMES = frozenset({"dollar", "dollars", "euro", "euros", "rupees", "yen", "rmb"})
+"""Names that are also written before the amount: "rupees 500"."""
 
 _CODES_THAT_ARE_WORDS = frozenset(
     {"ALL", "TRY", "TOP", "CUP", "PEN", "MOP", "SOS", "ANG", "BAM", "MAD"}

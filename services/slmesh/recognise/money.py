@@ -10,10 +10,19 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
+from itertools import zip_longest
 
 from babel.numbers import get_currency_precision
 
-from slmesh.recognise.currencies import SIGNS, SMALL_NAMES, chosen, code_of, codes, names
+from slmesh.recognise.currencies import (
+    BEFORE_NAMES,
+    SIGNS,
+    SMALL_NAMES,
+    chosen,
+    code_of,
+    codes,
+    names,
+)
 from slmesh.recognise.match import Match, Money, Value, match_at
 from slmesh.recognise.quantities import Quantity
 from slmesh.recognise.reading import Reading
@@ -30,9 +39,11 @@ _MONEY_VERB = re.compile(
 _PENCE_AFTER = re.compile(
     r"(?:[ ]and[ ]|[ ])?(?P<digits>[0-9]{1,2})[ ]?(?:p|pence|c|cents?)(?!\w)"
     r"|[ ](?:and[ ])?(?P<bare>[0-9]{2})(?=$|[.,;:!?)\n](?![0-9])"
-    r"|[ ](?:to|for|on|from|and|in|at|by|or|please)\b)",
+    r"|[ ](?:to|for|on|from|and|in|at|by|or|please|more)\b)",
     re.IGNORECASE,
 )
+_PENCE = re.compile(r"[ ]?(?:pence|penny|pennies|cents?)(?!\w)", re.IGNORECASE)
+_STOP = re.compile(r"[ ]{0,2}(?:$|[.,;:!?)](?![0-9])|(?:for|to|from|more|please)\b)", re.IGNORECASE)
 _GREATEST = 2**63 - 1
 
 
@@ -47,7 +58,9 @@ def _before() -> re.Pattern[str]:
         if not sign.isalpha() or sign in _LETTERS_BEFORE
     )
     return re.compile(
-        rf"(?P<sign>(?<![A-Za-z.]){signs})[ ]?$|(?<!\w)(?P<code>[A-Za-z]{{3}})[ ]?$", re.IGNORECASE
+        rf"(?P<sign>(?<![A-Za-z.]){signs})[ ]?$|(?<!\w)(?P<code>[A-Za-z]{{3}})[ ]?$"
+        rf"|(?<!\w)(?P<name>{'|'.join(sorted(BEFORE_NAMES))})[ ]$",
+        re.IGNORECASE,
     )
 
 
@@ -88,13 +101,14 @@ def amounts(reading: Reading) -> Iterator[Match]:
     """
     text = reading.text
     taken_until = 0
-    for quantity in reading.quantities:
+    for quantity, following in zip_longest(reading.quantities, reading.quantities[1:]):
         if quantity.start < taken_until:
             continue
         found = _with_currency(text, quantity, reading.writing.region, taken_until)
         if found is None:
             found = _with_default(text, quantity, reading.context.default_currency)
         if found is not None and found.start >= taken_until:
+            found = _with_worded_pence(text, found, following)
             taken_until = found.end
             yield found
 
@@ -107,6 +121,9 @@ def _with_currency(text: str, quantity: Quantity, region: str, free_from: int) -
     if before is not None:
         if before.group("sign"):
             currency = _currency_of_sign(before.group("sign"), region)
+        elif before.group("name"):
+            stands = _STOP.match(text, quantity.end) is not None
+            currency = chosen(names()[before.group("name").lower()], region) if stands else ""
         else:
             currency = code_of(before.group("code"), before=True)
         if currency:
@@ -177,6 +194,23 @@ def _amount(text: str, start: int, end: int, value: Decimal, currency: str) -> M
         value += Decimal(digits) / 100 * (-1 if value < 0 else 1)
         end = small.end()
     return match_at("money", text, start, end, _money(value, currency))
+
+
+def _with_worded_pence(text: str, found: Match, small: Quantity | None) -> Match:
+    """Return the amount with pence in words: "five dollars and fifty cents", "$5 and fifty"."""
+    money = found.value
+    if small is None or not isinstance(money, Money) or get_currency_precision(money.currency) != 2:
+        return found
+    joint = text[found.end : small.start]
+    if money.minor_units % 100 or not 0 < small.value < 100 or small.value % 1:
+        return found
+    unit = _PENCE.match(text, small.end)
+    alone = joint == " and " and small.worded and _STOP.match(text, small.end)
+    if joint not in (" and ", " ", ", ") or not (unit or alone):
+        return found
+    minor = money.minor_units + int(small.value) * (-1 if money.minor_units < 0 else 1)
+    end = unit.end() if unit else small.end
+    return match_at("money", text, found.start, end, Money(money.currency, minor))
 
 
 def _money(value: Decimal, currency: str) -> Value:

@@ -27,10 +27,11 @@ _TENS = {
 _SCALES = {
     "hundred": 10**2, "thousand": 10**3, "grand": 10**3, "lakh": 10**5, "million": 10**6,
     "crore": 10**7, "billion": 10**9, "trillion": 10**12, "dozen": 12,
-    "dz": 12,
+    "dz": 12, "doz": 12, "mil": 10**6,
 }  # fmt: skip
 _SUFFIXES = {
-    "k": 10**3, "m": 10**6, "mm": 10**6, "mn": 10**6, "mln": 10**6, "bn": 10**9, "b": 10**9,
+    "k": 10**3, "m": 10**6, "mm": 10**6, "mn": 10**6, "mln": 10**6, "mil": 10**6,
+    "bn": 10**9, "b": 10**9,
 }  # fmt: skip
 
 _PARTS = {
@@ -75,7 +76,7 @@ _DATE_CUE = re.compile(
 class Token:
     """A word or a row of digits of a text, with what it is worth."""
 
-    kind: str  # digits, small, scale, minus, and, a, half, point, part, parts
+    kind: str  # digits, small, scale, minus, and, a, half, point, of, part, parts
     start: int
     end: int
     value: Decimal
@@ -85,14 +86,15 @@ class Token:
 @lru_cache(maxsize=2)
 def _pattern(decimal_mark: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?<![\w.,:/^-])(?:(?P<whole>[0-9]{{1,6}})(?:[ ]{{1,2}}|-))?(?P<stroke>{_USUAL_FRACTION})"
+        rf"(?<![\w.,:/^])(?<![\w)]-)(?P<sign>[-\u2212][ ]?)?"
+        rf"(?:(?P<whole>[0-9]{{1,6}})(?:[ ]{{1,2}}|-))?(?P<stroke>{_USUAL_FRACTION})"
         r"|(?<![\w.,:/-])(?P<before>[0-9]{1,6})?[ ]?(?P<vulgar>[\u00bc-\u00be\u2150-\u215e])"
         rf"|(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
-        rf"{_POWER}(?P<suffix>(?:[ ]?(?:k|mn|mln|bn)|(?-i:MM)|m|b)(?![\w]))?"
+        rf"{_POWER}(?P<suffix>(?:[ ]?(?:k|mn|mln|bn)|mil|(?-i:MM)|m|b)(?![\w]))?"
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
         r"|\b(?P<minus>minus|negative)\b"
         rf"|\b(?P<part>{'|'.join(_PARTS)})(?P<parts>s)?\b"
-        r"|\b(?P<joint>and|an?|half|point)\b",
+        r"|\b(?P<joint>and|an?|half|point|of)\b",
         re.IGNORECASE,
     )
 
@@ -165,6 +167,8 @@ def _fraction(text: str, found: re.Match[str]) -> Iterator[Token]:
         if not whole and _DATE_CUE.search(text, max(0, found.start() - 8), found.start()):
             return
     value = Decimal(whole or 0) + Decimal(top) / Decimal(bottom)
+    if found.group("sign"):
+        value = -value
     yield Token("digits", found.start(), found.end(), value)
 
 

@@ -284,7 +284,21 @@ def _takes_parts(reader: _Reader, token: Token) -> bool:
     reader.total = whole + (count - whole) / token.value
     reader.group = None
     reader.take()
+    _takes_scale_of(reader)
     return True
+
+
+def _takes_scale_of(reader: _Reader) -> None:
+    """Take "of a million" and "billion" after a fraction: "three quarters billion"."""
+    for width, kinds in ((3, ("of", "a", "scale")), (1, ("scale",))):
+        tokens = [reader.peek(ahead) for ahead in range(width)]
+        scale = tokens[-1]
+        if scale is None or scale.value < 1000:
+            continue
+        if tuple(token.kind for token in tokens if token is not None) == kinds:
+            reader.total *= scale.value
+            reader.take_all(width)
+            return
 
 
 def _takes_compound_part(reader: _Reader, tens: Token) -> bool:
@@ -316,8 +330,15 @@ def _takes_and_parts(reader: _Reader) -> bool:
         return False
     if (count.value == 1) != (part.kind == "part"):
         return False
+    scale = reader.peek(3)
+    if scale is not None and scale.kind == "scale" and scale.value < reader.smallest_scale:
+        reader.total += (reader.group or Decimal(0)) + scale.value * count.value / part.value
+        reader.group = None
+        reader.take_all(4)
+        return True
     if reader.last_scaled and reader.group is None:
-        reader.total += count.value / part.value
+        # of the scale: "five billion and three quarters"
+        reader.total += reader.smallest_scale * count.value / part.value
     else:
         reader.group = (reader.group or Decimal(0)) + count.value / part.value
     for _ in range(3):
