@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _eval(
-    service: Annotated[str, typer.Argument(help="The service, as `slmesh status` lists it.")],
+    service: Annotated[str, typer.Argument(help="The service, or a model that no service uses.")],
     data: Annotated[
         list[Path], typer.Option("--data", help="JSON Lines, gzip or not; may be given often.")
     ],
@@ -60,13 +60,12 @@ def _eval(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a service on labelled data: the shipped bundle through the code that serves it."""
-    from slmesh.evaluation import read_cases, subject_of, with_tier
-    from slmesh.mesh.catalog import find_manifest
+    from slmesh.evaluation import manifest_of, read_cases, subject_of, with_tier
 
     if address and (local or tier):
         raise InvalidArgument("--address goes with neither --local nor --tier", reason="USAGE")
     settings = load_settings()
-    manifest = find_manifest(service, settings)
+    manifest = manifest_of(service, settings)
     if tier:
         manifest = with_tier(manifest, tier)
     subject = subject_of(manifest, settings, local=not address)
