@@ -234,6 +234,24 @@ def test_personal_data_are_judged_by_span_and_by_character():
     assert figures["character_recall"] == pytest.approx(7 / 10)
 
 
+def test_what_redaction_replaces_is_told_by_kind_whatever_was_found():
+    expected = ExpectedFindings(
+        frozenset({("person", 0, 4), ("card", 10, 16)}), frozenset({"person", "card"})
+    )
+    answer = screened(personal("card", 10, 16))
+    answer.redacted_segments.add(
+        placeholders=[
+            guard_pb2.Placeholder(kind="person", original_span=Span(start=2, end=4)),
+            guard_pb2.Placeholder(kind="card", original_span=Span(start=10, end=16)),
+        ]
+    )
+    request = guard_pb2.ScreenRequest(segments=[guard_pb2.Segment(text="Anna, pay 411111 now")])
+    asked = RequestCase("set", "f.jsonl, line 1", expected, (request,))
+    figures = finding_figures([asked], [expected], [answer])
+    assert figures["redacted_by_kind"] == {"card": 1.0, "person": pytest.approx(1 / 2)}
+    assert figures["span_recall"] == pytest.approx(1 / 2)
+
+
 def test_injections_have_recall_and_false_positives_by_source():
     figures = finding_figures(
         [case("attacks"), case("attacks"), case("harmless"), case("harmless")],
