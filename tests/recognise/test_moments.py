@@ -113,7 +113,7 @@ def test_a_date_with_a_time_carries_the_offset_of_the_zone(find, text, expected)
         pytest.param("this week", "2026-11-23/2026-11-30", id="this-week"),
         pytest.param("next year", "2027-01-01/2028-01-01", id="next-year"),
         pytest.param("the weekend", "2026-11-28/2026-11-30", id="weekend"),
-        pytest.param("last 3 days", "2026-11-21/2026-11-25", id="last-days"),
+        pytest.param("last 3 days", "2026-11-21/2026-11-24", id="last-days"),
         pytest.param("next two weeks", "2026-11-25/2026-12-09", id="next-weeks"),
         pytest.param("from 3rd to 7th of May", "2027-05-03/2027-05-08", id="days-of-month"),
         pytest.param("May 3-7", "2027-05-03/2027-05-08", id="month-first"),

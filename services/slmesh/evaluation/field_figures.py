@@ -139,9 +139,13 @@ def _is_value_of(expected: ExpectedField, found: Field) -> bool:
     if not (expected.start < found.span.end and found.span.start < expected.end):
         return False
     shared = expected.values & readings(found)
-    # one end of a range is told by the range; any other value only by a field of its own name
+    # one end of a range is told by the range, and the day or the time of a date with a time by both
+    # together; any other value only by a field of its own name
+    parts = ("from:", "to:")
+    if found.value.WhichOneof("kind") == "date_time":
+        parts = ("date:", "time:")
     return bool(shared) and (
-        found.name == expected.name or any(item.startswith(("from:", "to:")) for item in shared)
+        found.name == expected.name or any(item.startswith(parts) for item in shared)
     )
 
 

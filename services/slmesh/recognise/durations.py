@@ -6,7 +6,7 @@ A month counts 30 days and a year 365. Words are English.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -73,7 +73,7 @@ def lengths(reading: Reading) -> list[Length]:
         previous = joined[-1] if joined else None
         if previous is not None and length.start < previous.end:
             continue
-        if previous is not None and _continues(reading.text, previous, length):
+        if previous is not None and _continues(reading.text, found, previous, length):
             seconds = (previous.seconds or 0) + (length.seconds or 0)
             parts = previous.parts + length.parts
             joined[-1] = Length(previous.start, length.end, None, previous.unit, seconds, parts)
@@ -82,9 +82,21 @@ def lengths(reading: Reading) -> list[Length]:
     return joined
 
 
-def _continues(text: str, first: Length, second: Length) -> bool:
+_LAST = re.compile(r"\b(?:last|past|previous|next|coming)[ ]$", re.IGNORECASE)
+_AGO = re.compile(r"[ ](?:ago|later|from[ ]now)\b", re.IGNORECASE)
+
+
+def _continues(text: str, found: Sequence[Length], first: Length, second: Length) -> bool:
     if first.seconds is None or second.seconds is None:
         return False
+    if _LAST.search(text, max(0, first.start - 10), first.start):
+        # "the last 3 months, and 2 days ago": what is ago is no part of what is last
+        last = second
+        for length in found:
+            if length.start > last.start and _JOIN.fullmatch(text, last.end, length.start):
+                last = length
+        if _AGO.match(text, last.end):
+            return False
     finer = UNIT_SECONDS[second.unit] < UNIT_SECONDS[first.unit]
     return finer and _JOIN.fullmatch(text, first.end, second.start) is not None
 

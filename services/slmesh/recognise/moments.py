@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
 from slmesh.recognise.clock import Clock, clock_times, in_part
-from slmesh.recognise.days import Day, counted_from, days
+from slmesh.recognise.counted_days import counted_from
+from slmesh.recognise.day import Day
+from slmesh.recognise.days import days
 from slmesh.recognise.durations import durations, lengths
 from slmesh.recognise.match import Match, match_at
 from slmesh.recognise.periods import periods
 from slmesh.recognise.reading import Reading
 
 _DAY_THEN_TIME = re.compile(
-    r"T|,?[ ]{1,2}(?:(?:at|@|around|about|by|before|after|from|for|-|\u2013)[ ]?)?"
+    r"T|,?[ ]{1,2}(?:(?:early[ ]|late[ ])?(?:morning|afternoon|evening|night)[ ])?"
+    r"(?:(?:at|@|around|about|by|before|after|from|for|-|\u2013)[ ]?)?"
     r"(?:(?:about|around)[ ])?",
     re.IGNORECASE,
 )
@@ -27,6 +30,7 @@ _TIME_TO_TIME = re.compile(r"[ ]?(?:to|until|till|-|\u2013|and)[ ]?", re.IGNOREC
 _ANY = re.compile(
     r"[0-9]|day|week|month|year|quarter|hour|minute|second|night|morning|evening|noon|fortnight"
     r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap]m\b|\bat\b|o'?clock|past|\bto\b|min"
+    r"|easter|thanksgiving|valentine|patrick|juneteenth|mardi|pentecost|\beod\b|half"
     r"|\b(?:mon|tue|wed|thu|fri|sat|sun)|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
     re.IGNORECASE,
 )
@@ -43,6 +47,7 @@ def moments(reading: Reading) -> Iterator[Match]:
     yield from _clocks(reading, clocks)
     yield from _together(reading, found_days, clocks)
     yield from _counted(reading)
+    yield from _ends_of_days(reading, found_days)
     for period in periods(reading, found_days):
         value = None
         if period.since is not None and period.until is not None:
@@ -113,6 +118,24 @@ def _iso(reading: Reading, day: Day, clock: Clock) -> str | None:
 
 def _at(reading: Reading, day: date, moment: time) -> str:
     return datetime.combine(day, moment, reading.zone).isoformat()
+
+
+_END_OF = re.compile(r"\b(?:the[ ])?end[ ]of[ ](?:the[ ])?$", re.IGNORECASE)
+_END_OF_DAY = re.compile(r"\b(?:the[ ])?end[ ]of[ ](?:the[ ])?day\b|\bEOD\b", re.IGNORECASE)
+_LAST_SECOND = time(23, 59, 59)
+
+
+def _ends_of_days(reading: Reading, found_days: list[Day]) -> Iterator[Match]:
+    """Read "end of day" and "the end of sunday": the last second of the day."""
+    text = reading.text
+    for found in _END_OF_DAY.finditer(text):
+        value = _at(reading, reading.now.date(), _LAST_SECOND)
+        yield match_at("date_time", text, *found.span(), value)
+    for day in found_days:
+        before = _END_OF.search(text, max(0, day.start - 16), day.start)
+        if before is not None and day.value is not None:
+            value = _at(reading, day.value, _LAST_SECOND)
+            yield match_at("date_time", text, before.start(), day.end, value)
 
 
 def _counted(reading: Reading) -> Iterator[Match]:

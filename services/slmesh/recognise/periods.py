@@ -1,8 +1,8 @@
 """Reads stretches of days in a text: "last month", "from 3rd to 7th of May", "in 2019".
 
 A period is half-open: its end is the first day after it. A week runs from Monday to Sunday.
-"last 3 days" ends with today, "next 3 days" starts tomorrow. Words are English; month names also
-those of the locale.
+"last 3 days" are the three before today, "next 3 days" start tomorrow. Words are English;
+month names also those of the locale.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
 
+from slmesh.recognise.day import Day, added, last_date, next_date
 from slmesh.recognise.day_names import names_of
-from slmesh.recognise.days import Day, added, next_date
 from slmesh.recognise.durations import lengths
 from slmesh.recognise.reading import Reading
+from slmesh.recognise.tense import speaks_of_past
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
         if length.count is not None and length.count == int(length.count):
             count, tomorrow = int(length.count), today + timedelta(days=1)
             if before.group("which").lower() in ("last", "past", "previous"):
-                since, until = added(today, -count, length.unit), tomorrow
+                since, until = added(today, -count, length.unit), today
             else:
                 since, until = tomorrow, added(tomorrow, count, length.unit)
         known = since is not None and until is not None
@@ -153,13 +154,14 @@ def _months(reading: Reading, today: date) -> Iterator[Period]:
         if not settled and (written.lower() in _AMBIGUOUS_MONTHS or len(written) < 4):
             continue
         month = names.months[written.lower()]
-        year = _year_of_month(found, month, cue, today)
+        past = cue == "since" or speaks_of_past(reading.text, *found.span("month"))
+        year = _year_of_month(found, month, cue, today, past=past)
         first = date(year, month, 1)
         start = found.start("cue") if cue in ("this", "next", "last") else found.start("month")
         yield Period(start, found.end(), first, added(first, 1, "month"))
 
 
-def _year_of_month(found: re.Match[str], month: int, cue: str, today: date) -> int:
+def _year_of_month(found: re.Match[str], month: int, cue: str, today: date, *, past: bool) -> int:
     """Return the year: as written, else of the next occurrence, this month included."""
     if found.group("year"):
         return int(found.group("year"))
@@ -167,9 +169,10 @@ def _year_of_month(found: re.Match[str], month: int, cue: str, today: date) -> i
         return today.year + {"this": 0, "next": 1, "last": -1}[found.group("which").lower()]
     if cue == "this":
         return today.year
-    past = cue in ("last", "since")
-    if past:
+    if cue == "last":
         return today.year if month < today.month else today.year - 1
+    if past:
+        return today.year if month <= today.month else today.year - 1
     return today.year if month >= today.month else today.year + 1
 
 
@@ -187,13 +190,19 @@ def _days_of_month(reading: Reading, today: date) -> Iterator[Period]:
         for found in pattern.finditer(reading.text):
             month = names.months[found.group("month").lower()]
             first, second = int(found.group("first")), int(found.group("second"))
-            since = next_date(month, first, today)
+            past = speaks_of_past(reading.text, *found.span())
+            since = last_date(month, first, today) if past else next_date(month, first, today)
             if found.group("year"):
                 since = _safe_date(int(found.group("year")), month, first)
             last = _safe_date(since.year, month, second) if since else None
             if since is None or last is None or last < since:
                 continue
+            if " and " in found.group().lower() and not _FROM_WORD.match(found.group()):
+                continue  # "18 and 19 June" are two days
             yield Period(*found.span(), since, last + timedelta(days=1))
+
+
+_FROM_WORD = re.compile(r"from\b|between\b", re.IGNORECASE)
 
 
 def _safe_date(year: int, month: int, day: int) -> date | None:
@@ -225,7 +234,7 @@ def _not_before(day: Day, first: date | None) -> date | None:
     for _ in range(60):
         if value is None or value >= first:
             return value
-        if not day.every:
+        if day.every not in ("week", "month", "year"):
             return None
         value = added(value, 1, day.every)
     return None
