@@ -182,6 +182,15 @@ def test_a_value_of_another_field_counts_only_as_the_end_of_a_range():
     assert field_figures([whole], [[moment]])["value_exact"] == 0
 
 
+def test_a_day_beside_a_time_is_told_by_both_together():
+    day = ExpectedField("date", 0, 4, frozenset({"date:2026-05-03"}))
+    clock = ExpectedField("time", 5, 9, frozenset({"time:17:00:00"}))
+    moment = ExtractResponse(fields=[field("date_time", 0, 9, date_time="2026-05-03T17:00:00")])
+    assert field_figures([ExpectedFields((day, clock))], [[moment]])["value_exact"] == 1
+    late = ExtractResponse(fields=[field("date_time", 0, 9, date_time="2026-05-03T18:00:00")])
+    assert field_figures([ExpectedFields((day, clock))], [[late]])["value_exact"] == 1 / 2
+
+
 def test_what_the_narrow_request_finds_stands():
     expected = ExpectedFields((ExpectedField("time", 0, 1), ExpectedField("date", 4, 8)))
     wide = ExtractResponse(fields=[field("people", 0, 1), field("date", 4, 8)])
