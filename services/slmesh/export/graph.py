@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmesh.tiers.classifier import ENCODER, LINEAR
+from slmesh.tiers.neighbours import VOTE_FLOOR
 
 if TYPE_CHECKING:
     import onnx
@@ -241,10 +242,32 @@ def _head(nodes: _Nodes, scale: Scale, linear: _Linear, embedding: str) -> tuple
     share = nodes.add("Mul", [linear.scores, nodes.number(calibration["linear_share"])])
     logits = nodes.add("Add", [nodes.add("MatMul", [embedding, weights]), bias])
     logits = nodes.add("Add", [logits, share])
+    if "encoder.neighbours" in tensors:
+        logits = nodes.add("Add", [logits, _votes(nodes, scale, embedding)])
     nearest = nodes.largest(nodes.add("MatMul", [embedding, centroids]))
     features = [nodes.energy(logits, 1.0), nearest, linear.highest, linear.known]
     in_scope = nodes.scope(features, calibration)
     return nodes.probabilities(logits, calibration["temperature"]), in_scope
+
+
+def _votes(nodes: _Nodes, scale: Scale, embedding: str) -> str:
+    """Add the votes of the training texts nearby, (1, C): ``Neighbours.logits``."""
+    tensors, calibration = scale.tensors, scale.calibration[ENCODER]
+    quantised = nodes.add("Cast", [nodes.constant(tensors["encoder.neighbours"])], to=1)  # (D, N)
+    scales = nodes.constant(tensors["encoder.neighbour_scales"])
+    cosines = nodes.add("Mul", [nodes.add("MatMul", [embedding, quantised]), scales])  # (1, N)
+    distances = nodes.add("Sub", [cosines, nodes.number(1.0)])
+    widths = nodes.add("Div", [distances, nodes.number(calibration["neighbour_width"])])
+    counts = tensors["encoder.neighbour_counts"]
+    columns = nodes.constant(np.repeat(np.arange(len(counts)), counts)[None, :])
+    none = nodes.constant(np.zeros((1, len(counts)), np.float32))
+    weights = nodes.add(
+        "ScatterElements", [none, columns, nodes.add("Exp", [widths])], axis=1, reduction="add"
+    )
+    total = nodes.add("ReduceSum", [weights, nodes.constant(np.array([1]))], keepdims=1)
+    floored = nodes.add("Add", [nodes.add("Div", [weights, total]), nodes.number(VOTE_FLOOR)])
+    share = nodes.number(calibration["neighbour_share"])
+    return nodes.add("Mul", [nodes.add("Log", [floored]), share])
 
 
 def _branch(
