@@ -43,7 +43,7 @@ def lines_file(path: Path, rows: list[dict]) -> Path:
 
 
 def made_from(folder: Path, file: Path) -> Made:
-    order = Order("drinks", "extract", file, folder / "services")
+    order = Order("drinks", "extract", file, folder / "services", backbone="")
     return make_extractor(order, folder / "cache", silent, lambda findings: None)
 
 

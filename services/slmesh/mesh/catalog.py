@@ -28,6 +28,9 @@ from slmesh.mesh.signature import check_signature
 __all__ = ["bundle_folders", "discover", "find_manifest", "open_service", "required_bundle"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_SETS = _PACKAGE / "sets"
+"""Services over public data sets that prove the factory: found when named, no part of a mesh."""
+
 _GROUP = "slmesh.services"
 _MANIFEST = "service.yaml"
 
@@ -40,16 +43,7 @@ def discover(settings: Settings) -> dict[str, Manifest]:
     """
     found: dict[str, Manifest] = {}
     for folder in _service_folders(settings):
-        here: dict[str, Manifest] = {}
-        for path in sorted(folder.glob(f"*/{_MANIFEST}")):
-            manifest = load_manifest(path)
-            if manifest.name in here:
-                raise FailedPrecondition(
-                    f"{path}: {here[manifest.name].folder} has a service '{manifest.name}' too",
-                    reason="DUPLICATE_SERVICE",
-                )
-            here[manifest.name] = manifest
-        found = here | found
+        found = _manifests(folder) | found
     overrides = settings.reasoner_options()
     for name, manifest in found.items():
         if manifest.contract == "reason" and overrides:
@@ -58,12 +52,14 @@ def discover(settings: Settings) -> dict[str, Manifest]:
 
 
 def find_manifest(name: str, settings: Settings) -> Manifest:
-    """Return the manifest of one service.
+    """Return the manifest of one service, of the mesh or of the services over public data sets.
 
     Raises:
         NotFound: There is none; the nearest name is suggested.
     """
     services = discover(settings)
+    if name not in services:
+        services = _manifests(_SETS) | services
     if name not in services:
         raise NotFound(
             f"no service '{name}'{suggestion(name, services)}", reason="SERVICE_NOT_FOUND"
@@ -117,6 +113,19 @@ def open_service(manifest: Manifest, settings: Settings) -> tuple[Any, Bundle | 
     service = _import_class(manifest)()
     service.load(Resources(manifest, bundle, settings.cache_dir, manifest.threads))
     return service, bundle
+
+
+def _manifests(folder: Path) -> dict[str, Manifest]:
+    found: dict[str, Manifest] = {}
+    for path in sorted(folder.glob(f"*/{_MANIFEST}")):
+        manifest = load_manifest(path)
+        if manifest.name in found:
+            raise FailedPrecondition(
+                f"{path}: {found[manifest.name].folder} has a service '{manifest.name}' too",
+                reason="DUPLICATE_SERVICE",
+            )
+        found[manifest.name] = manifest
+    return found
 
 
 def _service_folders(settings: Settings) -> list[Path]:
