@@ -40,10 +40,36 @@ from slmesh.recognise import Context, recognise
         pytest.param("by 01/02", "2027-02-01", id="no-year"),
         pytest.param("new year's eve", "2026-12-31", id="holiday"),
         pytest.param("29 February 2027", None, id="no-such-day"),
+        pytest.param("23-2020-September", "2020-09-23", id="day-first-year-inside"),
+        pytest.param("20161016", "2016-10-16", id="compact"),
+        pytest.param("2016 10 16", "2016-10-16", id="spaced"),
+        pytest.param("-2020-07-01-", "2020-07-01", id="between-dashes"),
+        pytest.param("13 Sept nineteen seventy two", "1972-09-13", id="year-in-words"),
+        pytest.param("june first two thousand and thirty two", "2032-06-01", id="all-in-words"),
+        pytest.param("15 April of 87", "1987-04-15", id="short-year-after-of"),
+        pytest.param("05-Aug-16", "2016-08-05", id="short-year"),
+        pytest.param("18/03/47", "1947-03-18", id="more-than-20-years-ahead"),
+        pytest.param("on 5.12", "2026-12-05", id="dot-without-year"),
+        pytest.param("for $12 December 27", "2026-12-27", id="after-an-amount"),
+        pytest.param("previous friday", "2026-11-20", id="previous"),
+        pytest.param("monday of the following week", "2026-11-30", id="of-the-following-week"),
+        pytest.param("tuesday the eleventh", "2027-05-11", id="weekday-and-ordinal"),
+        pytest.param("Thursday 31!", "2026-12-31", id="weekday-and-number"),
+        pytest.param("Wed March 3", "2027-03-03", id="weekday-fits-the-next"),
+        pytest.param("Tue March 3", "2026-03-03", id="weekday-fits-the-last"),
+        pytest.param("easter 2018", "2018-04-01", id="easter"),
+        pytest.param("thanksgiving", "2026-11-26", id="thanksgiving"),
+        pytest.param("last easter", "2026-04-05", id="last-easter"),
+        pytest.param("Monday two weeks from now", "2026-12-07", id="weekday-of-a-counted-week"),
+        pytest.param("two months from today on Tuesday", "2027-01-26", id="weekday-after-months"),
     ],
 )
 def test_dates_are_counted_from_the_reference_time(find, text, expected):
     assert [value for _, value in find(text, "date")] == [expected]
+
+
+def test_days_listed_before_a_month_are_days(find):
+    assert [value for _, value in find("18 and 19 June", "date")] == ["2027-06-18", "2027-06-19"]
 
 
 @pytest.mark.parametrize(
@@ -80,13 +106,31 @@ def test_words_that_only_look_like_dates_are_left_alone(find, text):
         pytest.param("noon", "12:00:00", id="noon"),
         pytest.param("at 7", "07:00:00", id="bare-after-at"),
         pytest.param("6ish", "06:00:00", id="ish"),
+        pytest.param("noonish", "12:00:00", id="noonish"),
+        pytest.param("in the afternoon at 7", "19:00:00", id="part-first"),
+        pytest.param("3 p . m .", "15:00:00", id="apart"),
+        pytest.param("fifteen past eight in the morning", "08:15:00", id="fifteen-past"),
+        pytest.param("at seven twenty-seven", "07:27:00", id="spoken"),
+        pytest.param("by nine a m", "09:00:00", id="letters-apart"),
     ],
 )
 def test_times_are_read_on_the_24_hour_clock(find, text, expected):
     assert [value for _, value in find(text, "time")] == [expected]
 
 
-@pytest.mark.parametrize("text", ["from 5 to 7", "25:00", "at 3 branches", "7", "1.50", "at 5%"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from 5 to 7",
+        "25:00",
+        "at 3 branches",
+        "7",
+        "1.50",
+        "at 5%",
+        "two to four people",
+        "from two thirty pound notes",
+    ],
+)
 def test_numbers_without_a_sign_of_time_are_no_times(find, text):
     assert find(text, "time") == []
 
@@ -98,6 +142,11 @@ def test_numbers_without_a_sign_of_time_are_no_times(find, text):
         pytest.param("8pm on friday", "2026-11-27T20:00:00+00:00", id="time-first"),
         pytest.param("tonight at 8", "2026-11-24T20:00:00+00:00", id="part-of-day"),
         pytest.param("1 July 2026 at 9:00", "2026-07-01T09:00:00+01:00", id="summer-time"),
+        pytest.param("end of day", "2026-11-24T23:59:59+00:00", id="end-of-day"),
+        pytest.param("end of the sunday", "2026-11-29T23:59:59+00:00", id="end-of-a-day"),
+        pytest.param("Wed Oct 26 15:50:06 2016", "2016-10-26T15:50:06+01:00", id="year-last"),
+        pytest.param("Sunday late evening at 10:00", "2026-11-29T22:00:00+00:00", id="late"),
+        pytest.param("five-thirty pm tomorrow", "2026-11-25T17:30:00+00:00", id="words"),
         pytest.param("in 2 hours", "2026-11-24T11:00:00+00:00", id="in-hours"),
         pytest.param("30 minutes ago", "2026-11-24T08:30:00+00:00", id="minutes-ago"),
     ],
@@ -123,6 +172,47 @@ def test_a_date_with_a_time_carries_the_offset_of_the_zone(find, text, expected)
         pytest.param("October 2019", "2019-10-01/2019-11-01", id="month-and-year"),
         pytest.param("in 2019", "2019-01-01/2020-01-01", id="year"),
         pytest.param("last few days", None, id="uncountable"),
+        pytest.param("2 next days", "2026-11-25/2026-11-27", id="count-first"),
+        pytest.param("the next couple weeks", "2026-11-25/2026-12-09", id="couple"),
+        pytest.param("last 2 quarters", "2026-04-01/2026-10-01", id="quarters-of-the-calendar"),
+        pytest.param("previous 4 business days", "2026-11-18/2026-11-24", id="business-days"),
+        pytest.param("last 3 months and 2 days", "2026-08-22/2026-11-24", id="compound"),
+        pytest.param("2014~2018", "2014-01-01/2019-01-01", id="years"),
+        pytest.param("between 2014 and 2018", "2014-01-01/2019-01-01", id="between-years"),
+        pytest.param("in 2014 through May 2018", "2014-01-01/2018-06-01", id="year-to-month"),
+        pytest.param("from March to May", "2027-03-01/2027-06-01", id="months"),
+        pytest.param("from May to December", "2026-05-01/2027-01-01", id="months-not-over"),
+        pytest.param("from January to april 2015", "2015-01-01/2015-05-01", id="year-of-the-last"),
+        pytest.param("Nov-Feb 2017", "2016-11-01/2017-03-01", id="over-the-new-year"),
+        pytest.param("Nov 18-Dec 19, 2015", "2015-11-18/2015-12-20", id="days-and-year"),
+        pytest.param("26 june to 28 june in 2020", "2020-06-26/2020-06-29", id="year-of-both"),
+        pytest.param("from 10/1/2018-10/7/2018", "2018-01-10/2018-07-11", id="numbers"),
+        pytest.param("from 2010-01-01 till current date", "2010-01-01/2026-11-25", id="now"),
+        pytest.param("between ninth and seventeenth of april", "2027-04-09/2027-04-18", id="words"),
+        pytest.param("from 4-23 in next month", "2026-12-04/2026-12-24", id="of-next-month"),
+        pytest.param("from April until the end of June", "2027-04-01/2027-07-01", id="end-of"),
+        pytest.param("2019-Q1", "2019-01-01/2019-04-01", id="quarter"),
+        pytest.param("from q1 of 2017 - q3 of 2018", "2017-01-01/2018-10-01", id="quarters"),
+        pytest.param("2019 H2", "2019-07-01/2020-01-01", id="half-year"),
+        pytest.param("2015-12", "2015-12-01/2016-01-01", id="year-and-month"),
+        pytest.param("in nineteen ninety six", "1996-01-01/1997-01-01", id="year-in-words"),
+        pytest.param("the 1990 s", "1990-01-01/2000-01-01", id="decade"),
+        pytest.param("in the nineties", "1990-01-01/2000-01-01", id="decade-in-words"),
+        pytest.param("15th century", "1400-01-01/1500-01-01", id="century"),
+        pytest.param("week 31", "2026-07-27/2026-08-03", id="week-number"),
+        pytest.param("week 27 of last year", "2025-06-30/2025-07-07", id="week-of-a-year"),
+        pytest.param("first week of 2019", "2018-12-31/2019-01-07", id="first-week"),
+        pytest.param("last week of july 2016", "2016-07-25/2016-08-01", id="last-week-of-month"),
+        pytest.param("the first 2 weeks of 2021", "2021-01-04/2021-01-18", id="first-weeks"),
+        pytest.param("the third month of 2021", "2021-03-01/2021-04-01", id="third-month"),
+        pytest.param("the first quarter of the year", "2026-01-01/2026-04-01", id="of-the-year"),
+        pytest.param("the week after next", "2026-12-07/2026-12-14", id="week-after-next"),
+        pytest.param("the week of the 18th", "2026-12-14/2026-12-21", id="week-of-a-day"),
+        pytest.param("w/c Feb 4 2019", "2019-02-04/2019-02-11", id="week-commencing"),
+        pytest.param("3 days starting from next Monday", "2026-11-30/2026-12-03", id="starting"),
+        pytest.param("for 3 days from today", "2026-11-24/2026-11-27", id="for-days-from"),
+        pytest.param("labor day weekend", "2027-09-04/2027-09-07", id="holiday-weekend"),
+        pytest.param("weekend of thanksgiving 2023", "2023-11-23/2023-11-27", id="thanksgiving"),
         pytest.param(
             "tomorrow from 2pm to 4pm",
             "2026-11-25T14:00:00+00:00/2026-11-25T16:00:00+00:00",
@@ -132,6 +222,21 @@ def test_a_date_with_a_time_carries_the_offset_of_the_zone(find, text, expected)
 )
 def test_ranges_are_intervals_whose_end_is_not_included(find, text, expected):
     assert [value for _, value in find(text, "date_range")] == [expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it may be that he will march to the shop",
+        "the year has a month and a week",
+        "she is in her forties",
+        "2014 points to 2018 people",
+        "room 2019-2, order 2019-123",
+        "week 3% of it",
+    ],
+)
+def test_words_and_numbers_that_only_look_like_periods_are_left_alone(find, text):
+    assert find(text, "date_range") == []
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ _DAY = 86_400
 UNIT_SECONDS = {
     "second": 1, "minute": 60, "hour": 3600, "day": _DAY, "night": _DAY, "week": 7 * _DAY,
     "fortnight": 14 * _DAY, "month": 30 * _DAY, "quarter": 91 * _DAY, "year": 365 * _DAY,
-    "decade": 3650 * _DAY,
+    "decade": 3650 * _DAY, "weekend": 2 * _DAY,
 }  # fmt: skip
 _SHORT = {
     "sec": "second", "secs": "second", "s": "second", "min": "minute", "mins": "minute",
     "h": "hour", "hr": "hour", "hrs": "hour", "d": "day", "wk": "week", "wks": "week",
-    "mth": "month", "mths": "month", "yr": "year", "yrs": "year",
+    "mth": "month", "mths": "month", "yr": "year", "yrs": "year", "y": "year",
 }  # fmt: skip
 _UNIT = re.compile(
     r"[ -]{0,2}(?P<unit>(?:business[ -]|working[ -]|calendar[ -])?"
@@ -30,7 +30,8 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _WORDED = re.compile(
-    r"\b(?P<count>half[ ](?:an?[ ])?|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
+    r"\b(?P<count>all[ ](?=(?:day|night|week|month|year)\b)"
+    r"|half[ ](?:an?[ ])?|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
     r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
     rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019](?!s\b))",
     re.IGNORECASE,
@@ -109,6 +110,8 @@ def _single(reading: Reading) -> Iterator[Length]:
         if unit is None or quantity.value < 0 or quantity.suffixed:
             continue
         name = unit_name(unit.group("unit"))
+        if unit.group().lower() == " s" and quantity.value >= 1000 and quantity.value % 10 == 0:
+            continue  # "the 1990 s"
         if name == "night" and quantity.value != 1 and not unit.group("unit").endswith("s"):
             # "at 3 night" is a time.
             continue
@@ -140,7 +143,7 @@ def _worded_count(words: str) -> Decimal | None:
         return Decimal("0.25")
     if "couple" in words:
         return Decimal(2)
-    return Decimal(1) if words.strip() in ("a", "an") else None
+    return Decimal(1) if words.strip() in ("a", "an", "all") else None
 
 
 def _with_half(text: str, start: int, end: int, count: Decimal, unit: str) -> Length:
