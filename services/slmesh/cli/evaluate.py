@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slmesh.cli.bench_small import bench_slm
 from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar, stderr
 from slmesh.evaluation.cases import Cases
 from slmesh.evaluation.subject import Subject
@@ -23,10 +24,11 @@ _DIGITS = 6
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("eval")(_eval)
-    bench = typer.Typer(no_args_is_help=True, help="Measure the mesh: hops, memory, start.")
+    bench = typer.Typer(no_args_is_help=True, help="Measure: hops, memory, start, small models.")
     bench.command("hop")(_bench_hop)
     bench.command("memory")(_bench_memory)
     bench.command("startup")(_bench_startup)
+    bench.command("slm")(bench_slm)
     app.add_typer(bench, name="bench")
 
 

@@ -1,0 +1,93 @@
+"""Loads several servers in turns with so many calls in flight at a time, and takes every call's time.
+
+What a call is, its side knows; here it is a coroutine of one number, the call's place in the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Call", "Level", "measure_levels"]
+
+Call = Callable[[int], Awaitable[object]]
+
+_WARM_UP_S = 0.5
+
+
+@dataclass
+class Level:
+    """What the rounds of one side with one number of calls in flight gave.
+
+    Attributes:
+        p50_ms: Median time of a call, of each round.
+        p99_ms: The time 99 of 100 calls took at most, of each round.
+        per_second: Finished calls a second, of each round.
+    """
+
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    per_second: list[float] = field(default_factory=list)
+
+    def medians(self) -> dict[str, float]:
+        """Return the medians over the rounds."""
+        return {
+            "p50_ms": round(statistics.median(self.p50_ms), 3),
+            "p99_ms": round(statistics.median(self.p99_ms), 3),
+            "per_second": round(statistics.median(self.per_second), 1),
+        }
+
+
+async def measure_levels(
+    sides: Mapping[str, Call],
+    levels: Sequence[int],
+    *,
+    rounds: int,
+    seconds: float,
+    on_progress: Callable[[str], None] = lambda step: None,
+) -> dict[str, dict[int, dict[str, float]]]:
+    """Return the medians of each side at each level.
+
+    Args:
+        sides: What to call, by name.
+        levels: Calls in flight.
+        rounds: Rounds that count.
+        seconds: Length of one side's turn at one level.
+        on_progress: Is told of every round.
+    """
+    found = {name: {level: Level() for level in levels} for name in sides}
+    for call in sides.values():
+        await _load(call, max(levels), _WARM_UP_S)  # connections, caches, adaptive batching
+    for turn in range(rounds):
+        on_progress(f"round {turn + 1} of {rounds}: {len(sides)} sides, {tuple(levels)} in flight")
+        for level in levels:
+            for name, call in sides.items():
+                times_ms, elapsed_s = await _load(call, level, seconds)
+                result = found[name][level]
+                result.p50_ms.append(statistics.median(times_ms))
+                result.p99_ms.append(times_ms[int(0.99 * (len(times_ms) - 1))])
+                result.per_second.append(len(times_ms) / elapsed_s)
+    return {
+        name: {level: result.medians() for level, result in by_level.items()}
+        for name, by_level in found.items()
+    }
+
+
+async def _load(call: Call, in_flight: int, seconds: float) -> tuple[list[float], float]:
+    """Return the sorted milliseconds of the calls, and the seconds they took together."""
+    times_ms: list[float] = []
+    started = time.perf_counter()
+    place = 0
+
+    async def work() -> None:
+        nonlocal place
+        while (now := time.perf_counter()) < started + seconds or not times_ms:
+            place += 1
+            await call(place)
+            times_ms.append((time.perf_counter() - now) * 1e3)
+
+    await asyncio.gather(*(work() for _ in range(in_flight)))
+    return sorted(times_ms), time.perf_counter() - started
