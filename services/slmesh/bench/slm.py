@@ -13,7 +13,7 @@ from typing import Any
 from slmesh.bench import encoder_speed, grpc_speed, side_by_side, tier_speed
 from slmesh.bench.machine import machine
 from slmesh.bench.share_plot import share_plot
-from slmesh.bench.subjects import bench_subject
+from slmesh.bench.subjects import BenchSubject, bench_subject
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
@@ -73,20 +73,10 @@ def run(
     subjects = [bench_subject(name, settings, data_dir, data, limit) for name in services]
     for subject in subjects if {"tiers", "encoder"} & set(parts) else ():
         name = subject.manifest.name
-        of_service: dict[str, Any] = {"model": f"{subject.bundle.name} {subject.bundle.version}"}
-        of_service["data"] = list(subject.source)
-        if "encoder" in parts:
-            on_progress(f"{name}: int8 against fp32")
-            of_service["int8"] = encoder_speed.int8_loss(subject, settings)
-        if "tiers" in parts:
-            on_progress(f"{name}: tiers")
-            of_service["linear"] = tier_speed.linear_latency(subject, rounds)
-            of_service["tiers"] = tier_speed.tier_figures(subject, settings, rounds)
-            on_progress(f"{name}: curve")
-            of_service["curve"] = tier_speed.share_curve(subject, settings)
-            if plots is not None:
-                _plot(name, of_service, plots)
-        found[name] = of_service
+        on_progress(f"{name}: {len(subject.texts)} texts")
+        found[name] = _of_service(subject, settings, parts, rounds)
+        if "tiers" in parts and plots is not None:
+            _plot(name, found[name], plots)
     if "grpc" in parts:
         found["grpc"] = grpc_speed.grpc_speed(
             subjects[0], settings, rounds=rounds, seconds=seconds, on_progress=on_progress
@@ -96,6 +86,22 @@ def run(
             subjects[0], settings, rounds=rounds, seconds=seconds, on_progress=on_progress
         )
     return {**found, "targets": {part: TARGETS[part] for part in parts}}
+
+
+def _of_service(
+    subject: BenchSubject, settings: Settings, parts: Sequence[str], rounds: int
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "model": f"{subject.bundle.name} {subject.bundle.version}",
+        "data": list(subject.source),
+    }
+    if "encoder" in parts:
+        figures["int8"] = encoder_speed.int8_loss(subject, settings)
+    if "tiers" in parts:
+        figures["linear"] = tier_speed.linear_latency(subject, rounds)
+        figures["tiers"] = tier_speed.tier_figures(subject, settings, rounds)
+        figures["curve"] = tier_speed.share_curve(subject, settings)
+    return figures
 
 
 def _plot(name: str, figures: dict[str, Any], folder: Path) -> None:
