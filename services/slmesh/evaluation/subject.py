@@ -19,8 +19,9 @@ from slmesh.mesh.settings import Settings
 
 __all__ = ["Subject", "manifest_of", "subject_of"]
 
-_BY_BUNDLE_ALONE = ("intent", "triage")
-"""Services of which the bundle decides everything, so that any bundle of their contract can run."""
+_BY_BUNDLE_ALONE = {"intent": "", "triage": "", "entities": "Extractor"}
+"""Services with code of which the bundle decides everything, so that any bundle of their contract can
+run; and the class, where it is not the service's own."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,13 @@ def manifest_of(name: str, settings: Settings) -> Manifest:
         bundle = load_bundle(find_bundle(name, bundle_folders(settings)))
     except NotFound:
         bundle = None
-    for code in (services[known] for known in _BY_BUNDLE_ALONE if known in services):
-        if bundle is not None and bundle.contract == f"{code.contract}/v1":
-            return replace(code, name=name, model=name, description="")
+    for known, class_name in _BY_BUNDLE_ALONE.items():
+        code = services.get(known)
+        if code and bundle is not None and bundle.contract == f"{code.contract}/v1":
+            class_name = class_name or code.class_name
+            return replace(
+                code, name=name, model=name, description="", class_name=class_name, options={}
+            )
     raise NotFound(f"no service '{name}'{suggestion(name, services)}", reason="SERVICE_NOT_FOUND")
 
 

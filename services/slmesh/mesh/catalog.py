@@ -28,9 +28,6 @@ from slmesh.mesh.signature import check_signature
 __all__ = ["bundle_folders", "discover", "find_manifest", "open_service", "required_bundle"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_SETS = _PACKAGE / "sets"
-"""Services over public data sets that prove the factory: found when named, no part of a mesh."""
-
 _GROUP = "slmesh.services"
 _MANIFEST = "service.yaml"
 
@@ -52,14 +49,12 @@ def discover(settings: Settings) -> dict[str, Manifest]:
 
 
 def find_manifest(name: str, settings: Settings) -> Manifest:
-    """Return the manifest of one service, of the mesh or of the services over public data sets.
+    """Return the manifest of one service.
 
     Raises:
         NotFound: There is none; the nearest name is suggested.
     """
     services = discover(settings)
-    if name not in services:
-        services = _manifests(_SETS) | services
     if name not in services:
         raise NotFound(
             f"no service '{name}'{suggestion(name, services)}", reason="SERVICE_NOT_FOUND"

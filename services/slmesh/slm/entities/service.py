@@ -14,11 +14,12 @@ from slmesh.mesh.errors import FailedPrecondition, MeshError
 from slmesh.mesh.service import Resources
 from slmesh.recognise import Context, Match, recognise
 from slmesh.slm.entities.bare import bare_answer
+from slmesh.slm.entities.extracting import Extracting
 from slmesh.slm.entities.fields import FieldSets, Wanted, fields_of, settled
 from slmesh.slm.entities.tagger import LinearTagger, TaggedSpan, Tagger
 from slmesh.slm.entities.writer import context_of
 
-__all__ = ["Entities"]
+__all__ = ["Entities", "Extractor"]
 
 
 class Entities:
@@ -97,3 +98,19 @@ class Entities:
             fields=fields_of(text, wanted, matches, spans),
             provenance=self._bundle.provenance(self._name, "rules" if names is None else "linear"),
         )
+
+
+class Extractor:
+    """Answers the extract contract by any extractor's bundle, which decides everything."""
+
+    def load(self, resources: Resources) -> None:
+        """Load the bundle, and its encoder where it is compiled."""
+        self._extracting = Extracting.load(resources)
+
+    def check(self, request: ExtractRequest) -> None:
+        """Refuse fields the model does not know."""
+        self._extracting.check(request)
+
+    def answer(self, requests: Sequence[ExtractRequest]) -> list[ExtractResponse]:
+        """Return one response for each request, in order."""
+        return self._extracting.answer(requests)
