@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from slmesh.recognise import Context
+from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
 
 
@@ -53,4 +55,4 @@ def test_days_of_a_month_told_as_past_are_the_latest_ones(find):
 
 def test_a_long_text_is_read_no_further_than_its_sentence():
     text = "I was charged. " + "word " * 2000 + "3 March"
-    assert not speaks_of_past(text, len(text) - 7, len(text))
+    assert not speaks_of_past(Reading(text, Context()), len(text) - 7, len(text))

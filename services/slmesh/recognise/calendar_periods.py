@@ -123,7 +123,7 @@ def _months(reading: Reading, today: date) -> Iterator[Period]:
         weak = not settled and (written.lower() in _AMBIGUOUS_MONTHS or len(written) < 4)
         weak = weak or (cue in ("to", "and", "through", "between") and written.islower())
         month = names.months[written.lower()]
-        past = cue == "since" or speaks_of_past(reading.text, *found.span("month"))
+        past = cue == "since" or speaks_of_past(reading, *found.span("month"))
         number = int(year) if year else _year_of_month(found, month, cue, today, past=past)
         first = date(number, month, 1)
         start = found.start("cue") if cue in ("this", "next", "last") else found.start("month")

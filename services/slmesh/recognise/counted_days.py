@@ -22,6 +22,7 @@ _BESIDE = re.compile(r"[ ](?P<side>before|after|from|since)[ ](?:the[ ])?$", re.
 _IN = re.compile(r"\b(?:in|within)[ ]$", re.IGNORECASE)
 _TIME_OF = re.compile(r"(?:['\u2019]s?)?[ ]time\b", re.IGNORECASE)
 _WEEKDAY_GAP = re.compile(r",?[ ](?:on[ ])?", re.IGNORECASE)
+_WEEKDAY_GAP_BEFORE = re.compile(r",?[ ](?:on[ ])?$", re.IGNORECASE)
 
 
 def counted_days(reading: Reading, today: date) -> Iterator[Day]:
@@ -69,22 +70,26 @@ def with_weekdays(reading: Reading, counted: Sequence[Day], found: Sequence[Day]
         found: all days; those that come back after a week are weekdays.
     """
     weekdays = [day for day in found if day.every == "week" and day.value is not None]
+    by_start = {day.start: day for day in weekdays}
+    by_end = {day.end: day for day in weekdays}
     months = {
         length.start for length in reading.once(lengths) if length.unit in ("month", "quarter")
     }
     for day in counted:
-        for weekday in weekdays:
-            first, second = sorted((day, weekday), key=lambda item: item.start)
-            if not _WEEKDAY_GAP.fullmatch(reading.text, first.end, second.start):
-                continue
-            assert weekday.value is not None
-            number = weekday.value.weekday()
-            value = None
-            if day.value is not None and day.start in months:
-                value = day.value + timedelta(days=(number - day.value.weekday()) % 7)
-            elif day.value is not None:
-                value = day.value + timedelta(days=number - day.value.weekday())
-            yield Day(first.start, second.end, value)
+        behind = _WEEKDAY_GAP.match(reading.text, day.end)
+        weekday = by_start.get(behind.end()) if behind else None
+        before = _WEEKDAY_GAP_BEFORE.search(reading.text, max(0, day.start - 6), day.start)
+        if weekday is None and before is not None:
+            weekday = by_end.get(before.start())
+        if weekday is None or weekday.value is None:
+            continue
+        number = weekday.value.weekday()
+        value = None
+        if day.value is not None and day.start in months:
+            value = day.value + timedelta(days=(number - day.value.weekday()) % 7)
+        elif day.value is not None:
+            value = day.value + timedelta(days=number - day.value.weekday())
+        yield Day(min(day.start, weekday.start), max(day.end, weekday.end), value)
 
 
 def counted_from(text: str, length: Length) -> tuple[int, int, int, str]:

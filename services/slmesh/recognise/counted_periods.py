@@ -137,12 +137,13 @@ def parts_of_periods(text: str, wholes: Sequence[Period], today: date) -> Iterat
             continue  # "the 15th day of may" is a day
         since, until = _numbered(numbered, whole.since, whole.until)
         yield Period(numbered.start(), whole.end, since, until)
+    by_start = {whole.start: whole for whole in wholes}
     for found in _WEEK_NUMBER.finditer(text):
         of = _OF.match(text, found.end())
         year, end = today.year, found.end()
-        for whole in wholes:
-            if of is not None and whole.start == of.end() and whole.since is not None:
-                year, end = whole.since.year, whole.end
+        whole_year = by_start.get(of.end()) if of is not None else None
+        if whole_year is not None and whole_year.since is not None:
+            year, end = whole_year.since.year, whole_year.end
         since = first_week_of(date(year, 1, 1)) + timedelta(weeks=int(found.group("number")) - 1)
         yield Period(found.start(), end, since, since + timedelta(days=7))
 

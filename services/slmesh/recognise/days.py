@@ -64,14 +64,14 @@ def days(reading: Reading) -> list[Day]:
             kept.append(day)
         elif day.end - day.start > kept[-1].end - kept[-1].start:
             kept[-1] = day
-    return [_told(reading.text, day, today) for day in kept]
+    return [_told(reading, day, today) for day in kept]
 
 
-def _told(text: str, day: Day, today: date) -> Day:
+def _told(reading: Reading, day: Day, today: date) -> Day:
     """Return an open day that is told as past as its latest occurrence."""
     if not day.every or day.value is None or day.value < today:
         return day
-    if not speaks_of_past(text, day.start, day.end):
+    if not speaks_of_past(reading, day.start, day.end):
         return day
     if day.every == "week":
         value: date | None = day.value - timedelta(days=7 if day.value - today != _WEEK else 14)

@@ -6,6 +6,7 @@ A month counts 30 days and a year 365. Words are English.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -83,6 +84,14 @@ def lengths(reading: Reading) -> list[Length]:
     return joined
 
 
+_LONGEST_COMPOUND = 8
+"""As many lengths as there are units; a longer row is no compound."""
+
+
+def _start(length: Length) -> int:
+    return length.start
+
+
 _LAST = re.compile(r"\b(?:last|past|previous|next|coming)[ ]$", re.IGNORECASE)
 _AGO = re.compile(r"[ ](?:ago|later|from[ ]now)\b", re.IGNORECASE)
 
@@ -90,16 +99,18 @@ _AGO = re.compile(r"[ ](?:ago|later|from[ ]now)\b", re.IGNORECASE)
 def _continues(text: str, found: Sequence[Length], first: Length, second: Length) -> bool:
     if first.seconds is None or second.seconds is None:
         return False
-    if _LAST.search(text, max(0, first.start - 10), first.start):
-        # "the last 3 months, and 2 days ago": what is ago is no part of what is last
-        last = second
-        for length in found:
-            if length.start > last.start and _JOIN.fullmatch(text, last.end, length.start):
-                last = length
-        if _AGO.match(text, last.end):
-            return False
     finer = UNIT_SECONDS[second.unit] < UNIT_SECONDS[first.unit]
-    return finer and _JOIN.fullmatch(text, first.end, second.start) is not None
+    if not finer or _JOIN.fullmatch(text, first.end, second.start) is None:
+        return False
+    if _LAST.search(text, max(0, first.start - 10), first.start) is None:
+        return True
+    # "the last 3 months, and 2 days ago": what is ago is no part of what is last
+    last, at = second, bisect_right(found, second.start, key=_start)
+    for length in found[at : at + _LONGEST_COMPOUND]:
+        if not _JOIN.fullmatch(text, last.end, length.start):
+            break
+        last = length
+    return _AGO.match(text, last.end) is None
 
 
 def _single(reading: Reading) -> Iterator[Length]:

@@ -29,9 +29,9 @@ _TIME_THEN_DAY = re.compile(r",?[ ]{1,2}(?:(?:on|of|for)[ ])?(?:the[ ])?", re.IG
 _TIME_TO_TIME = re.compile(r"[ ]?(?:to|until|till|-|\u2013|and)[ ]?", re.IGNORECASE)
 _ANY = re.compile(
     r"[0-9]|day|week|month|year|quarter|hour|minute|second|night|morning|evening|noon|fortnight"
-    r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap][ ]?m\b|\bat\b|o'?clock|past|\bto\b"
-    r"|min|easter|thanksgiving|valentine|patrick|juneteenth|mardi|pentecost|ties\b|thousand|nineteen|century"
-    r"|\beod\b|half"
+    r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap][ ]?m\b|\bat\b|o'?clock|past"
+    r"|\bto\b|min|easter|thanksgiving|valentine|patrick|juneteenth|mardi|pentecost|ties\b|thousand|nineteen"
+    r"|century|\beod\b|half"
     r"|\b(?:mon|tue|wed|thu|fri|sat|sun)|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
     re.IGNORECASE,
 )

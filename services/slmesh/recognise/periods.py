@@ -89,7 +89,7 @@ def periods(reading: Reading, found_days: Sequence[Day]) -> Iterator[Period]:
         *_days_of_month(reading, today),
     ]
     yield from found
-    yield from _between(text, found_days, wholes, today)
+    yield from _between(reading, found_days, wholes, today)
 
 
 def _longest(found: Iterator[Period]) -> list[Period]:
@@ -112,7 +112,7 @@ def _days_of_month(reading: Reading, today: date) -> Iterator[Period]:
             if " and " in found.group().lower() and not groups["from"]:
                 continue  # "18 and 19 June" are two days
             first, second = _day_number(groups["first"]), _day_number(groups["second"])
-            past = speaks_of_past(reading.text, *found.span())
+            past = speaks_of_past(reading, *found.span())
             if groups.get("which"):
                 month = added(today.replace(day=1), SHIFTS[groups["which"].lower()], "month")
                 since = date_of(month.year, month.month, first) if month else None
@@ -133,9 +133,10 @@ def _day_number(written: str) -> int:
 
 
 def _between(
-    text: str, found_days: Sequence[Day], wholes: Sequence[Period], today: date
+    reading: Reading, found_days: Sequence[Day], wholes: Sequence[Period], today: date
 ) -> Iterator[Period]:
     """Join two points with "to" between them: "monday to friday", "March to May 2019"."""
+    text = reading.text
     points = [_point(day) for day in found_days] + list(wholes)
     tomorrow = today + timedelta(days=1)
     points += [Period(*found.span(), today, tomorrow) for found in _NOW.finditer(text)]
@@ -149,7 +150,7 @@ def _between(
         if first.weak and second.weak and not before and not _is_year_range(text, first, second):
             continue
         start = first.start - len(before.group()) if before else first.start
-        past = bool(first.every) and speaks_of_past(text, start, second.end)
+        past = bool(first.every) and speaks_of_past(reading, start, second.end)
         since, until = _ends(first, second, today, past=past)
         if since is not None and until is not None:
             yield Period(start, second.end, since, until)

@@ -9,10 +9,14 @@ booking made in the past may be for a day to come. Where nothing tells, it is no
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_CLAUSE_END = re.compile(
-    r"[,;:()]|\s(?:and|but|so|because|which|when|while|then|or|however|yet)(?=\s)", re.IGNORECASE
+from slmesh.recognise.reading import Reading
+
+_END = re.compile(
+    r"[.!?](?=\s|$)|\n|(?P<clause>[,;:()]"
+    r"|\s(?:and|but|so|because|which|when|while|then|or|however|yet)(?=\s))",
+    re.IGNORECASE,
 )
 _AHEAD = re.compile(
     r"\b(?:will|won['\u2019]?t|shall|wanna|want(?:s|ed)?|wish|would|please|pls|plan(?:s|ning)?|need(?:s)?"
@@ -45,46 +49,72 @@ _AIMED = re.compile(
 _SINCE = re.compile(r"\bsince[ ](?:the[ ])?$", re.IGNORECASE)
 
 
-def speaks_of_past(text: str, start: int, end: int) -> bool:
+class Clauses:
+    """The clauses of a text with what their verbs say, each looked at once."""
+
+    def __init__(self, text: str) -> None:
+        self._starts: list[int] = []
+        self._texts: list[str] = []
+        self._sentences: list[int] = []
+        self._said: dict[int, int] = {}
+        start, sentence = 0, 0
+        for found in _END.finditer(text):
+            self._add(text, start, found.end(), sentence)
+            sentence += found.group("clause") is None
+            start = found.end()
+        self._add(text, start, len(text), sentence)
+
+    def _add(self, text: str, start: int, end: int, sentence: int) -> None:
+        for first in range(start, max(end, start + 1), _LONGEST_CLAUSE):
+            self._starts.append(first)
+            self._texts.append(text[first : min(end, first + _LONGEST_CLAUSE)])
+            self._sentences.append(sentence)
+
+    def look_back(self, start: int, end: int) -> bool:
+        """Return whether the clauses of [start, end), or else those beside them, are of the past."""
+        first = bisect_right(self._starts, start) - 1
+        last = bisect_right(self._starts, max(start, end - 1)) - 1
+        for index in (*range(first, last + 1), first - 1, last + 1):
+            if not 0 <= index < len(self._texts):
+                continue
+            if self._sentences[index] != self._sentences[first]:
+                continue
+            said = self._say(index)
+            if said:
+                return said > 0
+        return False
+
+    def _say(self, index: int) -> int:
+        if index not in self._said:
+            clause = self._texts[index]
+            ahead = _AHEAD.search(clause) is not None
+            self._said[index] = -1 if ahead else int(_looks_back(clause))
+        return self._said[index]
+
+
+_LONGEST_CLAUSE = 200
+"""In code points; what is longer is cut."""
+
+
+def clauses_of(reading: Reading) -> Clauses:
+    """Return the clauses of a reading's text."""
+    return Clauses(reading.text)
+
+
+def speaks_of_past(reading: Reading, start: int, end: int) -> bool:
     """Return whether what stands at [start, end) is told as something that has happened.
 
     Args:
-        text: any text; no more than a sentence around the place is read.
+        reading: the text; no more than a sentence around the place counts.
         start: where the date starts, in code points.
         end: where it ends.
     """
-    before = text[max(0, start - 16) : start]
+    before = reading.text[max(0, start - 16) : start]
     if _SINCE.search(before):
         return True
     if _AIMED.search(before):
         return False
-    sentence_start, sentence_end = _sentence(text, start, end)
-    left = _clauses(text[sentence_start:start])
-    right = _clauses(text[end:sentence_end])
-    own = f"{left[-1]} . {right[0]}"
-    beside = [clause for clause in (left[-2:-1] + right[1:2]) if clause]
-    for clause in (own, *beside):
-        if _AHEAD.search(clause):
-            return False
-        if _looks_back(clause):
-            return True
-    return False
-
-
-_REACH = 200
-"""How many code points before and after a date are read."""
-
-
-def _sentence(text: str, start: int, end: int) -> tuple[int, int]:
-    first = max(0, start - _REACH)
-    for found in _SENTENCE_END.finditer(text, first, start):
-        first = found.end()
-    last = _SENTENCE_END.search(text, end, min(len(text), end + _REACH))
-    return first, last.start() if last else min(len(text), end + _REACH)
-
-
-def _clauses(part: str) -> list[str]:
-    return _CLAUSE_END.split(part)
+    return reading.once(clauses_of).look_back(start, end)
 
 
 def _looks_back(clause: str) -> bool:
