@@ -69,7 +69,8 @@ def test_dates_are_counted_from_the_reference_time(find, text, expected):
 
 
 def test_days_listed_before_a_month_are_days(find):
-    assert [value for _, value in find("18 and 19 June", "date")] == ["2027-06-18", "2027-06-19"]
+    for text in ("18 and 19 June", "June 18th and 19th please"):
+        assert [value for _, value in find(text, "date")] == ["2027-06-18", "2027-06-19"]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,7 @@ def test_ranges_are_intervals_whose_end_is_not_included(find, text, expected):
         "2014 points to 2018 people",
         "room 2019-2, order 2019-123",
         "week 3% of it",
+        "25 percent of two thousand one hundred",
     ],
 )
 def test_words_and_numbers_that_only_look_like_periods_are_left_alone(find, text):

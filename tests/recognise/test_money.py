@@ -82,6 +82,21 @@ def test_an_amount_that_minor_units_cannot_hold_has_no_value(find, text):
     assert find(text, "money") == [(text, None)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a flight for under $300",
+        "transfer $5",
+        "for $1",
+        "a $1 charge",
+        "that ' s $ 5",
+        "i'm $ 5 down",
+    ],
+)
+def test_a_letter_before_a_sign_is_no_country(find, text):
+    assert [value.currency for _, value in find(text, "money")] == ["USD"]
+
+
 def test_the_next_amount_has_a_sign_of_its_own(find):
     assert find("10 $ 30 $", "money") == [
         ("10 $", Money("USD", 1000)),
@@ -91,7 +106,16 @@ def test_the_next_amount_has_a_sign_of_its_own(find):
 
 @pytest.mark.parametrize(
     "text",
-    ["50 all", "5 top", "try 20", "10 cm", "ALL 5 answers", "2 real men", "the dollar 5 years ago"],
+    [
+        "50 all",
+        "5 top",
+        "try 20",
+        "10 cm",
+        "ALL 5 answers",
+        "2 real men",
+        "the dollar 5 years ago",
+        "make an alarm 6am",
+    ],
 )
 def test_words_that_are_also_currency_codes_make_no_money(find, text):
     assert find(text, "money") == []

@@ -58,6 +58,8 @@ import pytest
         pytest.param("1m long, 3m", [], id="metres"),
         pytest.param("a third party, a fifth attempt", [], id="ordinals-before-nouns"),
         pytest.param("by 3/4, 24/7, 5/17/2018", [], id="dates-and-ratios"),
+        pytest.param("my 401 k", [401.0], id="k-apart"),
+        pytest.param("10.7 K/9", [10.7, 9.0], id="rate"),
         pytest.param("ref E10, 12e, 1e5b", [], id="codes"),
         pytest.param("10:30 on 5/17/2018", [], id="parts-of-codes"),
     ],

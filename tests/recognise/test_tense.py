@@ -34,6 +34,9 @@ from slmesh.recognise.tense import speaks_of_past
         pytest.param(
             "I paid yesterday. The rest is due on 3 March", "2027-03-03", id="other-sentence"
         ),
+        pytest.param("is the party on 3 March cancelled", "2027-03-03", id="present-passive"),
+        pytest.param("i'd like one made for me from 3 March", "2027-03-03", id="would-like"),
+        pytest.param("i replaced my tires on thanksgiving", "2025-11-27", id="moving-holiday"),
         pytest.param("3 March", "2027-03-03", id="nothing-told"),
     ],
 )

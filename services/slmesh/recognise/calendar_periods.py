@@ -39,8 +39,8 @@ _YEAR = re.compile(
 )
 _MORE_YEARS = re.compile(rf"[ ]?(?:,|and|or|&)[ ](?P<year>{_FOUR}){_NO_AMOUNT}", re.IGNORECASE)
 _SPOKEN_YEAR = re.compile(
-    rf"\b(?:in|since|during|of|from|until|by|before|after|year)[ ](?P<year>{YEAR_WORDS})"
-    r"(?![ ](?:pounds|dollars|euros|people|pence|percent|times))",
+    rf"\b(?:in|since|during|from|until|by|before|after|year)[ ](?P<year>{YEAR_WORDS})"
+    r"(?![ ](?:hundred|thousand|million|pounds|dollars|euros|people|pence|percent|times))",
     re.IGNORECASE,
 )
 _YEAR_RANGE = re.compile(
@@ -95,6 +95,10 @@ def calendar_periods(reading: Reading, today: date) -> Iterator[Period]:
     yield from _decades(reading.text, today)
 
 
+_WITHOUT_ARTICLE = ("the next", "the last", "the past", "the previous", "the following")
+"""Where the article is no part of the span."""
+
+
 def _units(text: str, today: date) -> Iterator[Period]:
     """Find "this week", "last month", "the weekend", "the week after next", "year to date"."""
     for found in _UNIT.finditer(text):
@@ -104,7 +108,7 @@ def _units(text: str, today: date) -> Iterator[Period]:
         since, until = unit_around(today, unit, shift)
         weak = which == "the" and unit != "weekend" and not found.group("after")
         start = found.start()
-        if which != "the" and found.group("which").lower().startswith("the "):
+        if found.group("which").lower().startswith(_WITHOUT_ARTICLE):
             start += 4
         yield Period(start, found.end(), since, until, weak=weak)
     for found in _TO_DATE.finditer(text):
@@ -121,7 +125,11 @@ def _months(reading: Reading, today: date) -> Iterator[Period]:
         year = found.group("before") or found.group("year")
         settled = cue or year or found.group("which")
         weak = not settled and (written.lower() in _AMBIGUOUS_MONTHS or len(written) < 4)
-        weak = weak or (cue in ("to", "and", "through", "between") and written.islower())
+        weak = weak or (
+            not (year or found.group("which"))
+            and cue in ("to", "and", "through", "between")
+            and written.islower()
+        )
         month = names.months[written.lower()]
         past = cue == "since" or speaks_of_past(reading, *found.span("month"))
         number = int(year) if year else _year_of_month(found, month, cue, today, past=past)

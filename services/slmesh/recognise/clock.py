@@ -88,7 +88,7 @@ _AT_WORD = re.compile(
     rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b(?![ ]?(?:o|[%]))", re.IGNORECASE
 )
 _SPOKEN_TIME = re.compile(
-    r"\b(?P<cue>at|by|from|to|till|until|before|after|around|about|between)[ ]"
+    r"\b(?P<cue>at|by|from|till|until|before|after|around|about|between)[ ]"
     rf"(?P<hour>{'|'.join(_HOURS)})[ -](?P<spaced>{_SPOKEN})\b(?:[ ]minutes\b)?",
     re.IGNORECASE,
 )

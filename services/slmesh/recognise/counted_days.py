@@ -19,6 +19,10 @@ _HENCE = re.compile(
     r"[ ](?:from[ ](?P<anchor>now|today|tomorrow|tmrw|yesterday)|hence|later)\b", re.IGNORECASE
 )
 _BESIDE = re.compile(r"[ ](?P<side>before|after|from|since)[ ](?:the[ ])?$", re.IGNORECASE)
+_SINCE_YEAR = re.compile(
+    r"[ ](?:since|after|from)[ ](?:the[ ]year[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/-]|[.,][0-9])",
+    re.IGNORECASE,
+)
 _IN = re.compile(r"\b(?:in|within)[ ]$", re.IGNORECASE)
 _TIME_OF = re.compile(r"(?:['\u2019]s?)?[ ]time\b", re.IGNORECASE)
 _WEEKDAY_GAP = re.compile(r",?[ ](?:on[ ])?", re.IGNORECASE)
@@ -31,6 +35,11 @@ def counted_days(reading: Reading, today: date) -> Iterator[Day]:
         if length.unit in ("second", "minute", "hour"):
             continue
         start, end, sign, anchor = counted_from(reading.text, length)
+        year = _SINCE_YEAR.match(reading.text, length.end)
+        if year is not None:
+            first = date(int(year.group("year")), 1, 1)
+            yield Day(start, year.end(), moved(first, 1, length))
+            continue
         if sign == 0:
             continue
         shift = {"tomorrow": 1, "tmrw": 1, "yesterday": -1}.get(anchor, 0)

@@ -11,7 +11,7 @@ class Day:
     """A day in a text; `value` is None for a day that no calendar has ("30 February").
 
     `every` is what an open day comes back after: "week", "month", "year", "match" where a day of the
-    month has to fall on a weekday again, or "" for a fixed one.
+    month has to fall on a weekday again, "feast" for a holiday that moves, or "" for a fixed one.
     `part` is the part of the day that is named with it ("night" for "tonight").
     """
 

@@ -74,7 +74,7 @@ def names_of(locale: str) -> DayNames:
             r"(?:(?P<which>this|next|last|coming|past|previous|following|upcoming)[ ])?"
             rf"(?P<weekday>{weekday})\b"
             r"(?:,?[ ](?:(?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b"
-            rf"|the[ ](?P<word>{_words()})\b"
+            rf"|the[ ](?P<word>{_words()})\b(?![ ](?:week|month|quarter|day|time|half|one)s?\b)"
             r"|(?P<bare>3[01]|[12][0-9])(?=$|[.,;!?)](?![0-9])|[ ](?:at|from|for)\b)))?"
             r"(?:[ ](?:of[ ])?(?:the[ ])?(?:(?P<after>next|last|this|previous|following|coming)[ ]week"
             r"|(?P<coming>coming)|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",

@@ -22,7 +22,7 @@ from datetime import date, timedelta
 from slmesh.recognise.counted_days import beside_days, counted_days, with_weekdays
 from slmesh.recognise.day import Day, added, date_of, full_year, last_date, next_date
 from slmesh.recognise.day_names import DAY_WORDS, DayNames, names_of
-from slmesh.recognise.feasts import feasts
+from slmesh.recognise.feasts import feasts, latest_feast
 from slmesh.recognise.numeric_days import numeric_days
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
@@ -77,6 +77,8 @@ def _told(reading: Reading, day: Day, today: date) -> Day:
         value: date | None = day.value - timedelta(days=7 if day.value - today != _WEEK else 14)
     elif day.every == "month":
         value = _next_day_of_month(day.value.day, today, "last")
+    elif day.every == "feast":
+        value = latest_feast(reading.text[day.start : day.end], today)
     elif day.every == "match":
         value = _day_on_weekday(day.value.day, day.value.weekday(), today, ahead=False)
     else:
@@ -94,8 +96,8 @@ def _with_month(reading: Reading, today: date) -> Iterator[Day]:
             if not found.group("tail") and _is_verb(reading.text, found):
                 continue
             yield _month_and_day(found, names, today)
-            if pattern is names.day_first:
-                yield from _listed_before(reading.text, found, names, today)
+            listed = _listed_before if pattern is names.day_first else _listed_after
+            yield from listed(reading.text, found, names, today)
 
 
 _AUXILIARY = re.compile(r"[ ](?:be|have|not|need|i|we|you|also|want)\b", re.IGNORECASE)
@@ -108,7 +110,8 @@ def _is_verb(text: str, found: re.Match[str]) -> bool:
 
 
 _LISTED = re.compile(
-    r"(?<![\w.,:/-])(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?[ ](?:and|or|&)[ ](?:the[ ])?$",
+    r"(?<![\w.,:/-])(?P<whole>(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?)"
+    r"[ ](?:and|or|&)[ ](?:the[ ])?$",
     re.IGNORECASE,
 )
 _RANGE_BEFORE = re.compile(r"\b(?:from|between)[ ](?:the[ ])?$", re.IGNORECASE)
@@ -117,12 +120,34 @@ _RANGE_BEFORE = re.compile(r"\b(?:from|between)[ ](?:the[ ])?$", re.IGNORECASE)
 def _listed_before(text: str, found: re.Match[str], names: DayNames, today: date) -> Iterator[Day]:
     """Read the 18 of "18 and 19 June"; "between 18 and 19 June" is a range."""
     listed = _LISTED.search(text, max(0, found.start() - 14), found.start())
-    if listed is None or _RANGE_BEFORE.search(text, 0, listed.start()):
-        return
+    if listed is not None and not _RANGE_BEFORE.search(
+        text, max(0, listed.start() - 14), listed.start()
+    ):
+        yield _listed(listed, found, names, today)
+
+
+_LISTED_BEHIND = re.compile(
+    r"[ ](?:and|or|&)[ ](?:the[ ])?(?P<whole>(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?)"
+    r"(?=$|[.,;!?)](?![0-9])|[ ](?:to|and|at|for|from|in|with|please|if|is|was|of)\b)",
+    re.IGNORECASE,
+)
+
+
+def _listed_after(text: str, found: re.Match[str], names: DayNames, today: date) -> Iterator[Day]:
+    """Read the 4th of "March 3rd and 4th"."""
+    listed = _LISTED_BEHIND.match(text, found.end())
+    if listed is not None and not _RANGE_BEFORE.search(
+        text, max(0, found.start() - 14), found.start()
+    ):
+        yield _listed(listed, found, names, today)
+
+
+def _listed(listed: re.Match[str], found: re.Match[str], names: DayNames, today: date) -> Day:
+    """Return a day of the month that is named by the date beside it."""
     month, year = names.months[found.group("month").lower()], _year(found, today)
     day = int(listed.group("day"))
     value = date_of(year, month, day) if year else next_date(month, day, today)
-    yield Day(*listed.span("day"), value, "" if year else "year")
+    return Day(*listed.span("whole"), value, "" if year else "year")
 
 
 def _month_and_day(found: re.Match[str], names: DayNames, today: date) -> Day:

@@ -56,8 +56,9 @@ def feasts(text: str, today: date) -> Iterator[Day]:
             yield Day(*found.span(), feast_in(name, today.year + shift))
         else:
             last = (found.group("which") or "").lower() in ("last", "previous", "past")
-            value = _latest(name, today) if last else next_feast(name, today)
-            every = "year" if not last and name in _PLAIN_FIXED else ""
+            value = latest_feast(name, today) if last else next_feast(name, today)
+            every = "year" if name in _PLAIN_FIXED else "feast"
+            every = "" if found.group("which") else every
             yield Day(*found.span(), value, every)
 
 
@@ -87,7 +88,8 @@ def feast_in(name: str, year: int) -> date | None:
     return thanksgiving + timedelta(days=after) if thanksgiving and after else None
 
 
-def _latest(name: str, today: date) -> date | None:
+def latest_feast(name: str, today: date) -> date | None:
+    """Return the latest day of that name before today."""
     for year in (today.year, today.year - 1):
         value = feast_in(name, year)
         if value is not None and value < today:

@@ -51,17 +51,23 @@ _GREATEST = 2**63 - 1
 def _before() -> re.Pattern[str]:
     """Return the pattern of what stands before an amount; letters may stand apart: "hk $ 5"."""
     signs = "|".join(
-        re.escape(sign[:-1]) + r"[ ]?\$"
-        if sign.endswith("$") and len(sign) > 1
-        else re.escape(sign)
+        _spaced(sign)
         for sign in sorted(SIGNS, key=len, reverse=True)
         if not sign.isalpha() or sign in _LETTERS_BEFORE
     )
     return re.compile(
-        rf"(?P<sign>(?<![A-Za-z.]){signs})[ ]?$|(?<!\w)(?P<code>[A-Za-z]{{3}})[ ]?$"
+        rf"(?P<sign>(?<![A-Za-z.])(?:{signs}))[ ]?$|(?<!\w)(?P<code>[A-Za-z]{{3}})[ ]?$"
         rf"|(?<!\w)(?P<name>{'|'.join(sorted(BEFORE_NAMES))})[ ]$",
         re.IGNORECASE,
     )
+
+
+def _spaced(sign: str) -> str:
+    """Return the pattern of a sign; one letter and "$" stand apart for Canada only ("a $1 charge")."""
+    letters = sign.removesuffix("$")
+    if letters != sign and (len(letters) > 1 or letters == "C"):
+        return re.escape(letters) + r"[ ]?\$"
+    return f"(?-i:{re.escape(sign)})" if sign == "RM" else re.escape(sign)
 
 
 _LETTERS_BEFORE = frozenset({"Rs", "kr", "RM", "CHF", "Kč", "zł"})

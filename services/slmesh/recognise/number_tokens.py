@@ -56,7 +56,7 @@ _AFTER_CODE = "|".join(rf"(?<=\b{code})" for code in ("usd", "gbp", "eur", "chf"
 LONGEST = 40
 """Digits in the longest number that is read; a longer run is not a quantity."""
 _USUAL_FRACTION = (
-    r"(?:1/2|[12]/3|[13]/4|[1-4]/5|[15]/6|[1357]/8|[1379]/10|(?:[13579]|1[135])/16)"
+    r"(?:1/2|[12]/3|[13]/4|[1-4]/5|[15]/6|[1357]/8|(?:[13579]|1[135])/16)"
     r"(?![\w/]|[.,:-][0-9])"
 )
 """Fractions that are written with a stroke; other pairs are dates and ratios more often."""
@@ -65,6 +65,8 @@ _POWER = (
     r"|[ ]?[x\u00d7*][ ]?10\^(?P<ten>[+-]?[0-9]{1,3})(?![\w.])"
     r"|\^(?P<power>[+-]{0,2}[0-9]{1,3})(?![\w.]))?"
 )
+# "2.33 k" but not "401 k"
+_SUFFIX = r"(?:[ ]?(?:mn|mln|bn)|k|(?:(?<=[.][0-9])|(?<=[.][0-9]{2}))[ ]k|mil|(?-i:MM)|m|b)"
 _GREATEST_EXPONENT = 300
 """Of ten, in a number that a double holds. Source: IEEE 754 binary64."""
 _DATE_CUE = re.compile(
@@ -90,7 +92,7 @@ def _pattern(decimal_mark: str) -> re.Pattern[str]:
         rf"(?:(?P<whole>[0-9]{{1,6}})(?:[ ]{{1,2}}|-))?(?P<stroke>{_USUAL_FRACTION})"
         r"|(?<![\w.,:/-])(?P<before>[0-9]{1,6})?[ ]?(?P<vulgar>[\u00bc-\u00be\u2150-\u215e])"
         rf"|(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
-        rf"{_POWER}(?P<suffix>(?:[ ]?(?:k|mn|mln|bn)|mil|(?-i:MM)|m|b)(?![\w]))?"
+        rf"{_POWER}(?P<suffix>{_SUFFIX}(?![\w/]))?"
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
         r"|\b(?P<minus>minus|negative)\b"
         rf"|\b(?P<part>{'|'.join(_PARTS)})(?P<parts>s)?\b"

@@ -193,8 +193,13 @@ def _moved_before(first: Period, second: Period) -> Period:
 
 def _not_over(first: Period, second: Period, today: date, *, past: bool) -> Period:
     """Return the first point in the year before, where the range then is not over yet."""
-    if first.since is None or past or first.since <= today:
-        return first
+    if (
+        first.since is None
+        or past
+        or first.since <= today
+        or first.until == added(first.since, 1, "day")
+    ):
+        return first  # between two days the next ones are meant
     earlier = added(first.since, -1, "year")
     if earlier is None:
         return first

@@ -22,7 +22,7 @@ _AHEAD = re.compile(
     r"\b(?:will|won['\u2019]?t|shall|wanna|want(?:s|ed)?|wish|would|please|pls|plan(?:s|ning)?|need(?:s)?"
     r"|going[ ]to|gonna|can|could|may[ ](?:i|we)|let['\u2019]?s|remind|schedule|book|arrange|due"
     r"|expect(?:s|ed)?|tomorrow|supposed|scheduled|planned|booked|next|intend|hope|until[ ]then"
-    r"|(?:get|have)[ ](?:it|them|him|her|me|us))\b|['\u2019]ll\b",
+    r"|like[ ]to|(?:get|have)[ ](?:it|them|him|her|me|us))\b|['\u2019](?:ll|d[ ]like)\b",
     re.IGNORECASE,
 )
 _BACK = re.compile(
@@ -40,9 +40,23 @@ _REGULAR = re.compile(
 _NO_SUBJECT = frozenset({
     "be", "is", "are", "am", "being", "get", "gets", "to", "the", "a", "an", "my", "your", "our", "his",
     "her", "their", "this", "that", "these", "those", "not", "of", "for", "with", "by",
+    "i'm", "he's", "she's", "it's", "that's", "you're", "we're", "they're", "last", "so", "very", "too",
+    "really", "more", "most",
 })  # fmt: skip
 """Before a word in -ed they make it an adjective or a passive of the present."""
-_NO_VERB = frozenset({"need", "speed", "feed", "indeed", "embed", "hundred", "sacred", "naked"})
+_NO_VERB = frozenset({"need", "speed", "feed", "indeed", "embed", "hundred", "sacred", "naked"}) | {
+    "called",
+    "named",
+    "titled",
+    "based",
+    "related",
+    "fashioned",
+    "interested",
+    "limited",
+    "united",
+}
+_PRESENT = re.compile(r"\b(?:is|are|am|be)\b", re.IGNORECASE)
+"""With them a word in -ed is no past: "is the party on friday cancelled"."""
 _AIMED = re.compile(
     r"\b(?:for|by|until|till|to|in[ ]time[ ]for|before)[ ](?:the[ ])?$", re.IGNORECASE
 )
@@ -120,6 +134,8 @@ def speaks_of_past(reading: Reading, start: int, end: int) -> bool:
 def _looks_back(clause: str) -> bool:
     if _BACK.search(clause):
         return True
+    if _PRESENT.search(clause):
+        return False
     for found in _REGULAR.finditer(clause):
         before = (found.group("before") or "").lower()
         if found.group("verb").lower() not in _NO_VERB and before not in _NO_SUBJECT:
