@@ -81,6 +81,7 @@ class Running:
         python: The interpreter of its environment.
         port: Of HTTP.
         grpc_port: Of gRPC, where it has that.
+        process: Its first process.
     """
 
     variant: Variant
@@ -88,6 +89,7 @@ class Running:
     python: Path
     port: int
     grpc_port: int
+    process: subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
@@ -116,6 +118,8 @@ def peer_server(
                 "OPENBLAS_NUM_THREADS": "1",
                 "BENTOML_DO_NOT_TRACK": "True",
                 "BENTOML_HOME": str(folder / "home"),
+                # a line for each call is work the others do not do
+                "BENTOML_CONFIG_OPTIONS": "services.Classify.logging.access.enabled=false",
             },
         )
         with (folder / "log").open("w", encoding="utf-8") as log:
@@ -128,7 +132,7 @@ def peer_server(
                 start_new_session=True,
             )
             try:
-                yield Running(variant, folder, python, *ports[:2])
+                yield Running(variant, folder, python, ports[0], ports[1], process)
             finally:
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -209,15 +213,23 @@ async def _http_call(running: Running, texts: Sequence[str]) -> AsyncIterator[Ca
     path = "/v2/models/classify/infer" if peer == "mlserver" else "/predict"
     url = f"http://127.0.0.1:{running.port}{path}"
     headers = {"content-type": "application/json"}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    # servers close idle connections after 5 s, and others have their turn for longer than that
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+    async with aiohttp.ClientSession(connector=connector) as session:
 
-        async def call(place: int) -> bytes:
+        async def once(place: int) -> bytes:
             payload = payloads[place % len(payloads)]
             async with session.post(url, data=payload, headers=headers) as response:
                 answer = await response.read()
                 if response.status != 200:
                     raise Unavailable(f"{running.variant.name}: {response.status} {answer[:300]!r}")
                 return answer
+
+        async def call(place: int) -> bytes:
+            try:
+                return await once(place)
+            except aiohttp.ServerDisconnectedError:  # closed just as it was taken up again
+                return await once(place)
 
         yield call
 
@@ -261,7 +273,7 @@ async def _answering(running: Running, call: Call) -> None:
         try:
             await call(0)
         except (aiohttp.ClientError, grpc.aio.AioRpcError, Unavailable) as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or running.process.poll() is not None:
                 log = (running.folder / "log").read_text(encoding="utf-8", errors="replace")
                 raise Unavailable(
                     f"{running.variant.name} does not answer ({error}): {log[-2000:]}"
