@@ -21,8 +21,22 @@ _UNIT = re.compile(
     r"\b(?P<which>this|the[ ]current|current|next|the[ ]coming|coming|last|past|previous|the[ ]next"
     r"|the[ ]last|the[ ]past|the[ ]previous|the|following|the[ ]following|upcoming)[ ]"
     r"(?:calendar[ ]|whole[ ]|entire[ ])?"
-    r"(?P<unit>week|month|year|quarter|weekend|decade|century)\b(?P<after>[ ]after[ ]next\b)?"
+    r"(?P<unit>week|month|year|quarter|weekend|decade|century)\b(?![ ](?:after[ ]next|before[ ]last)\b)"
     r"(?![ ]?['\u2019]s|[ -]old|[ ]to[ ]date)",
+    re.IGNORECASE,
+)
+_REST = re.compile(
+    r"\b(?:the[ ])?(?:rest|remainder|remaining)[ ]of[ ](?:the|this|my|our)[ ](?:current[ ])?"
+    r"(?P<unit>week|month|quarter|year|decade)\b",
+    re.IGNORECASE,
+)
+_BEFORE_LAST = re.compile(
+    r"\b(?:the[ ])?(?P<unit>week|weekend|month|year)[ ](?P<which>before[ ]last|after[ ]next)\b",
+    re.IGNORECASE,
+)
+_HALF_YEAR = re.compile(
+    r"\b(?:the[ ])?(?P<half>first|second|1st|2nd|last)[ ]half[ ]of[ ](?:the[ ]year[ ])?"
+    r"(?:(?P<year>(?:19|20)[0-9]{2})(?![\w:/])|(?P<which>this|next|last|the)[ ]year\b)",
     re.IGNORECASE,
 )
 _TO_DATE = re.compile(r"\b(?:the[ ])?(?P<unit>year|month|week)[ -]to[ -]date\b", re.IGNORECASE)
@@ -81,7 +95,7 @@ def _month_pattern(locale: str) -> re.Pattern[str]:
         r"|(?P<cue>in|during|for|since|of|all|until|by|from|between|to|through|till|and|after|before|early"
         r"|late|this|next|last)[ ])?"
         rf"(?P<month>{month})\b(?:\.?,?[ -](?:of[ ]|in[ ])?(?:(?P<year>{_FOUR})(?![\w:/])"
-        r"|(?P<which>this|next|last)[ ]year))?(?![ ]?[0-9])",
+        rf"|(?P<worded>{YEAR_WORDS})|(?P<which>this|next|last)[ ]year))?(?![ ]?[0-9])",
         re.IGNORECASE,
     )
 
@@ -92,6 +106,7 @@ def calendar_periods(reading: Reading, today: date) -> Iterator[Period]:
     yield from _months(reading, today)
     yield from _years(reading.text)
     yield from _parts_of_years(reading.text, today)
+    yield from _half_years(reading.text, today)
     yield from _decades(reading.text, today)
 
 
@@ -104,13 +119,18 @@ def _units(text: str, today: date) -> Iterator[Period]:
     for found in _UNIT.finditer(text):
         which = found.group("which").lower().removeprefix("the ")
         unit = found.group("unit").lower()
-        shift = 2 if found.group("after") else SHIFTS[which]
-        since, until = unit_around(today, unit, shift)
-        weak = which == "the" and unit != "weekend" and not found.group("after")
+        since, until = unit_around(today, unit, SHIFTS[which])
+        weak = which == "the" and unit != "weekend"
         start = found.start()
         if found.group("which").lower().startswith(_WITHOUT_ARTICLE):
             start += 4
         yield Period(start, found.end(), since, until, weak=weak)
+    for found in _BEFORE_LAST.finditer(text):
+        shift = 2 if found.group("which").lower().startswith("after") else -2
+        yield Period(*found.span(), *unit_around(today, found.group("unit").lower(), shift))
+    for found in _REST.finditer(text):
+        _, until = unit_around(today, found.group("unit").lower(), 0)
+        yield Period(*found.span(), today, until)
     for found in _TO_DATE.finditer(text):
         since, _ = unit_around(today, found.group("unit").lower(), 0)
         yield Period(*found.span(), since, added(today, 1, "day"))
@@ -123,6 +143,8 @@ def _months(reading: Reading, today: date) -> Iterator[Period]:
         written = found.group("month")
         cue = (found.group("cue") or "").lower()
         year = found.group("before") or found.group("year")
+        if found.group("worded"):
+            year = str(year_of_words(found.group("worded")))
         settled = cue or year or found.group("which")
         weak = not settled and (written.lower() in _AMBIGUOUS_MONTHS or len(written) < 4)
         weak = weak or (
@@ -193,6 +215,15 @@ def _parts_of_years(text: str, today: date) -> Iterator[Period]:
         shifted = added(first, SHIFTS.get(which, 0), "year")
         until = added(shifted, months, "month") if shifted else None
         yield Period(*found.span(), shifted, until, "" if year or which else "year")
+
+
+def _half_years(text: str, today: date) -> Iterator[Period]:
+    """Find "first half of 2018" and "the second half of this year"."""
+    for found in _HALF_YEAR.finditer(text):
+        year = int(found.group("year") or 0)
+        year = year or today.year + SHIFTS[found.group("which").lower()]
+        first = date(year, 1 if found.group("half").lower() in ("first", "1st") else 7, 1)
+        yield Period(*found.span(), first, added(first, 6, "month"))
 
 
 def _decades(text: str, today: date) -> Iterator[Period]:

@@ -71,7 +71,7 @@ _RUN_TOGETHER = re.compile(
 )
 _PAST = re.compile(
     rf"\b(?P<minute>(?:a[ ])?quarter|{_PAST_WORDS}|[1-5]?[0-9])"
-    r"(?:[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
+    r"(?P<unit>[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
     rf"(?P<hour>{_HOUR})(?:[ ]?(?P<half>{_HALF_DAY})(?!\w))?(?![\w:]|[.,/-][0-9])",
     re.IGNORECASE,
 )
@@ -79,8 +79,20 @@ _OCLOCK = re.compile(
     rf"(?<![\w.,:/-])(?P<hour>{_HOUR})[ ]?o['\u2019]?[ ]?clock\b(?:[ ](?P<half>{_HALF_DAY})(?!\w))?",
     re.IGNORECASE,
 )
+_IN_PART = re.compile(
+    rf"\b(?P<hour>{'|'.join(_HOURS)})(?:[ -](?P<spaced>{_SPOKEN}))?"
+    r"(?=[ ](?:in[ ]the[ ]|at[ ])(?:early[ ]|late[ ])?(?:morning|afternoon|evening|night)\b)",
+    re.IGNORECASE,
+)
+_FOUR_DIGITS = re.compile(
+    r"\b(?:at|by|around|from|until|till|before|after|between|to|and)[ ]"
+    r"(?:(?P<hour>0[0-9])(?P<minute>[0-5][0-9])|(?P<hours>1[0-9]|2[0-3])(?P<minutes>[0-5][0-9])"
+    r"(?=[ ]?(?:hrs|hours)\b))(?![\w:/]|[.,][0-9])",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(
-    r"\b(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)(?:[ -]?ish)?\b", re.IGNORECASE
+    r"\b(?P<twelve>12[ ])?(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)(?:[ -]?ish)?\b",
+    re.IGNORECASE,
 )
 _AT = re.compile(r"(?:\bat|@|\bat[ ](?:about|around)|\baround)[ ]?$", re.IGNORECASE)
 _AT_ENDS = ("t", "T", "@", "d", "D")
@@ -88,7 +100,8 @@ _AT_WORD = re.compile(
     rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b(?![ ]?(?:o|[%]))", re.IGNORECASE
 )
 _SPOKEN_TIME = re.compile(
-    r"\b(?P<cue>at|by|from|till|until|before|after|around|about|between)[ ]"
+    r"(?:\b(?:at|by|from|till|until|before|after|around|about|between|today|tomorrow|tonight|\w+day)"
+    r"|(?:st|nd|rd|th))[ ]"
     rf"(?P<hour>{'|'.join(_HOURS)})[ -](?P<spaced>{_SPOKEN})\b(?:[ ]minutes\b)?",
     re.IGNORECASE,
 )
@@ -151,8 +164,15 @@ def _candidates(text: str) -> Iterator[Clock]:
             yield from _on_clock(text, found.start("hour"), found.end(), hour, 0, None)
     for found in _NAMED.finditer(text):
         start = found.end("name") - len(found.group("name").split(" ")[-1])
+        start = found.start("twelve") if found.group("twelve") else start
         hour = 0 if found.group("name").lower().endswith("midnight") else 12
         yield Clock(start, found.end(), time(hour))
+    for found in _IN_PART.finditer(text):
+        yield from _settled(text, found, _hour(found), _spoken_minute(found.group("spaced")))
+    for found in _FOUR_DIGITS.finditer(text):
+        name = "" if found.group("hour") else "s"
+        hour, minute = int(found.group(f"hour{name}")), int(found.group(f"minute{name}"))
+        yield Clock(found.start(f"hour{name}"), found.end(), time(hour, minute))
     for found in _SPOKEN_TIME.finditer(text):
         if not _NOT_HOUR.match(text, found.end()):
             minute = _spoken_minute(found.group("spaced"))
@@ -172,7 +192,8 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
     minute = int(found.group("minute") or found.group("spaced") or 0)
     second = int(found.group("second") or 0)
     half, end = found.group("half"), found.end()
-    if half and half.lower() in ("a", "p") and found.group("minute") is None:
+    lone = half and half.lower() in ("a", "p") and found.group("minute") is None
+    if lone and not re.search(r"\bat[ ]$", text[max(0, found.start() - 4) : found.start()]):
         half, end = None, found.start("half")
     while end > found.start() and text[end - 1] == " ":
         end -= 1
@@ -201,7 +222,8 @@ def _past(text: str, found: re.Match[str]) -> Iterator[Clock]:
     if backwards and word not in _USUAL_MINUTES:
         before = text[max(0, found.start() - 10) : found.start()].lower()
         ranged = re.search(r"\b(?:from|between)[ ]$", before)
-        if ranged or minute % 5 or not (found.group("half") or part or before.endswith("at ")):
+        told = found.group("half") or part or before.endswith("at ") or found.group("unit")
+        if ranged or minute % 5 or not told:
             return
     if not 0 < minute < 60:
         return

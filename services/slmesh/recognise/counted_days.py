@@ -14,11 +14,14 @@ from slmesh.recognise.day import Day, added
 from slmesh.recognise.durations import Length, lengths
 from slmesh.recognise.reading import Reading
 
+CLOCK_UNITS = frozenset({"second", "minute", "hour"})
+"""Units that a time of day is needed to count with."""
 _AGO = re.compile(r"[ ](?:ago|earlier|before[ ]now|back)\b", re.IGNORECASE)
 _HENCE = re.compile(
     r"[ ](?:from[ ](?P<anchor>now|today|tomorrow|tmrw|yesterday)|hence|later)\b", re.IGNORECASE
 )
-_BESIDE = re.compile(r"[ ](?P<side>before|after|from|since)[ ](?:the[ ])?$", re.IGNORECASE)
+_WEEK_TODAY = re.compile(r"[ ](?:from[ ])?(?P<anchor>today|tomorrow)\b", re.IGNORECASE)
+_BESIDE = re.compile(r"[ ](?P<side>before|after|from|since|on)[ ](?:the[ ])?$", re.IGNORECASE)
 _SINCE_YEAR = re.compile(
     r"[ ](?:since|after|from)[ ](?:the[ ]year[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/-]|[.,][0-9])",
     re.IGNORECASE,
@@ -32,7 +35,7 @@ _WEEKDAY_GAP_BEFORE = re.compile(r",?[ ](?:on[ ])?$", re.IGNORECASE)
 def counted_days(reading: Reading, today: date) -> Iterator[Day]:
     """Find "3 days ago", "in two weeks", "a month from tomorrow"."""
     for length in reading.once(lengths):
-        if length.unit in ("second", "minute", "hour"):
+        if any(unit in CLOCK_UNITS for unit in (length.unit, *(unit for _, unit in length.parts))):
             continue
         start, end, sign, anchor = counted_from(reading.text, length)
         year = _SINCE_YEAR.match(reading.text, length.end)
@@ -51,6 +54,8 @@ def moved(day: date | None, sign: int, length: Length) -> date | None:
     if not length.parts:
         return None
     for count, unit in length.parts:
+        if unit == "year" and count != int(count):
+            count, unit = count * 12, "month"
         if day is None or count != int(count):
             return None
         day = added(day, sign * int(count), unit)
@@ -65,6 +70,8 @@ def beside_days(reading: Reading, found: Sequence[Day]) -> Iterator[Day]:
         if beside is None:
             continue
         length = ends.get(day.start - len(beside.group()))
+        if beside.group("side").lower() == "on" and (length is None or length.unit != "week"):
+            continue  # only "a week on monday" counts from a day
         if length is not None and length.unit not in ("second", "minute", "hour"):
             sign = -1 if beside.group("side").lower() == "before" else 1
             yield Day(length.start, day.end, moved(day.value, sign, length))
@@ -107,6 +114,8 @@ def counted_from(text: str, length: Length) -> tuple[int, int, int, str]:
     if ago:
         return length.start, ago.end(), -1, "now"
     hence = _HENCE.match(text, length.end)
+    if hence is None and length.unit == "week":
+        hence = _WEEK_TODAY.match(text, length.end)
     if hence:
         return length.start, hence.end(), 1, (hence.group("anchor") or "now").lower()
     before = _IN.search(text[max(0, length.start - 8) : length.start])

@@ -67,7 +67,7 @@ _FREE_DAYS = re.compile(
 def lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
     """Find "the last 3 months", "next two weeks", "2 next days", "the next couple weeks"."""
     for length in reading.once(lengths):
-        if length.unit in ("second", "minute", "hour"):
+        if length.unit in ("second", "minute", "hour", "weekend"):
             continue
         before = _BEFORE_LENGTH.search(reading.text[max(0, length.start - 12) : length.start])
         if not before:

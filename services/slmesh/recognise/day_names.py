@@ -20,6 +20,17 @@ DAY_WORDS = {
     "fourteenth": 14, "fifteenth": 15, "sixteenth": 16, "seventeenth": 17, "eighteenth": 18,
     "nineteenth": 19, "twentieth": 20, "thirtieth": 30, "thirty first": 31,
 }  # fmt: skip
+CARDINALS = {
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
+    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30,
+    "thirty one": 31,
+}  # fmt: skip
+CARDINALS |= {
+    f"twenty {word}": 20 + value
+    for value, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), start=1
+    )
+}
 _FOUR = r"(?:19|20)[0-9]{2}"
 _TWO = r"(?:3[01]|[12][0-9]|0?[1-9])"
 DAY_WORDS |= {f"twenty {word}": 20 + value for word, value in list(DAY_WORDS.items()) if value < 10}
@@ -65,7 +76,9 @@ def names_of(locale: str) -> DayNames:
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?{day}"
+            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?"
+            rf"(?:{day}|(?P<cardinal>{_any(CARDINALS).replace(chr(92) + ' ', '[ -]')})\b"
+            rf"(?![ ](?:hundred|thousand|people|pounds|dollars|per)))"
             rf"(?![\w:/%]|[.,][0-9]|-[0-9](?![0-9]?:)|[ ]?[ap]\.?m\b){year}{beside}",
             re.IGNORECASE,
         ),
@@ -77,11 +90,14 @@ def names_of(locale: str) -> DayNames:
             rf"|the[ ](?P<word>{_words()})\b(?![ ](?:week|month|quarter|day|time|half|one)s?\b)"
             r"|(?P<bare>3[01]|[12][0-9])(?=$|[.,;!?)](?![0-9])|[ ](?:at|from|for)\b)))?"
             r"(?:[ ](?:of[ ])?(?:the[ ])?(?:(?P<after>next|last|this|previous|following|coming)[ ]week"
-            r"|(?P<coming>coming)|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",
+            r"|(?P<coming>coming)"
+            r"|(?P<later>after[ ]next\b|week\b(?![ ]?(?:day|end|of|to)))"
+            r"|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w./-])(?:(?P<a>{_FOUR})(?P<gap>[-/. ])(?:(?P<month>{month})(?P=gap)(?P<b>{_TWO})"
+            rf"(?<![\w./-])(?:(?P<a>{_FOUR})(?P<gap>[-/. ])(?:(?P<month>{month})"
+            rf"(?P=gap)(?P<b>{_TWO})(?:st|nd|rd|th)?"
             rf"|(?P<c>{_TWO})(?P=gap)(?P<second>{month}))"
             rf"|(?P<d>{_TWO})(?P<other>[-/.])(?P<e>{_FOUR})(?P=other)(?P<third>{month})"
             rf"|(?P<fourth>{month})(?P<dash>[-/.])(?P<f>{_FOUR})(?P=dash)(?P<g>{_TWO}))"
@@ -97,3 +113,7 @@ def _any(names: dict[str, int]) -> str:
 
 def _words() -> str:
     return _any(DAY_WORDS).replace("\\ ", "[ -]")
+
+
+DAY_WORD = rf"(?:{_words()})"
+"""Pattern of a day of the month in words: "twenty first"."""

@@ -21,8 +21,9 @@ from datetime import date, timedelta
 
 from slmesh.recognise.counted_days import beside_days, counted_days, with_weekdays
 from slmesh.recognise.day import Day, added, date_of, full_year, last_date, next_date
-from slmesh.recognise.day_names import DAY_WORDS, DayNames, names_of
+from slmesh.recognise.day_names import CARDINALS, DAY_WORD, DAY_WORDS, DayNames, names_of
 from slmesh.recognise.feasts import feasts, latest_feast
+from slmesh.recognise.month_weekdays import weekdays_of_months
 from slmesh.recognise.numeric_days import numeric_days
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
@@ -37,10 +38,11 @@ _NAMED = re.compile(
 )
 _ORDINAL_DAY = re.compile(
     r"(?:\b(?P<the>the|next|last)[ ]|(?P<cue>\b(?:from|to|till|until|on|by|between|and|since|for)[ ]))?"
-    r"\b(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>st|nd|rd|th)?"
+    rf"\b(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>st|nd|rd|th)?|(?<=the[ ])(?P<word>{DAY_WORD}))"
     r"(?:[ ](?:day[ ])?(?:of[ ])?(?P<month>this|next|last|the)[ ]month)?(?![\w:/%]|[.,-][0-9])",
     re.IGNORECASE,
 )
+_ON_THE = re.compile(r"\b(?:on|by|until|till|from)[ ]the[ ]$", re.IGNORECASE)
 _DAY_ENDS = re.compile(
     r"[ ]?(?:$|[.,;:!?)\n-]|(?:to|and|at|for|from|until|till|in|with|by|or|please|then|through|as|if"
     r"|is|was|around|about|we|i|between|before|after)\b)",
@@ -151,13 +153,12 @@ def _listed(listed: re.Match[str], found: re.Match[str], names: DayNames, today:
 
 
 def _month_and_day(found: re.Match[str], names: DayNames, today: date) -> Day:
-    word = (found.group("word") or "").lower().replace("-", " ")
-    day = DAY_WORDS.get(word) or int(found.group("day"))
+    groups = found.groupdict()
+    word = (groups["word"] or groups.get("cardinal") or "").lower().replace("-", " ")
+    day = DAY_WORDS.get(word) or CARDINALS.get(word) or int(groups["day"])
     month = names.months[found.group("month").lower()]
     # "the" in front is no part of the date.
-    start = min(
-        found.start(name) for name in ("weekday", "day", "word", "month") if found.group(name)
-    )
+    start = min(found.start(name) for name in ("weekday", "day", "word", "month") if groups[name])
     year = _year(found, today)
     if year:
         return Day(start, found.end(), date_of(year, month, day))
@@ -189,6 +190,7 @@ def _weekday(reading: Reading, today: date) -> Iterator[Day]:
             or found.group("day")
             or found.group("word")
             or found.group("bare")
+            or found.group("later")
         )
         before = text[max(0, found.start() - 8) : found.start()]
         # "sun", "sat" and "wed" are words: they are days when written as names or after "on".
@@ -227,6 +229,8 @@ def _weekday_value(found: re.Match[str], weekday: int, today: date) -> date | No
     if which in ("last", "past"):
         return today - timedelta(days=(today.weekday() - weekday - 1) % 7 + 1)
     upcoming = today + timedelta(days=(weekday - today.weekday() - 1) % 7 + 1)
+    if found.group("later"):
+        return upcoming + timedelta(weeks=1)
     weeks = (found.group("weeks") or "").lower()
     if weeks:
         count = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4}.get(weeks)
@@ -271,13 +275,17 @@ def _of_month(reading: Reading, today: date) -> Iterator[Day]:
     text = reading.text
     for found in _ORDINAL_DAY.finditer(text):
         the, month = (found.group("the") or "").lower(), (found.group("month") or "").lower()
-        start = found.start("the") if the in ("next", "last") else found.start("day")
-        day = int(found.group("day"))
+        word = (found.group("word") or "").lower().replace("-", " ")
+        number = "word" if word else "day"
+        start = found.start("the") if the in ("next", "last") else found.start(number)
+        day = DAY_WORDS.get(word) or int(found.group("day") or 0)
+        if word and not month and not _ON_THE.search(text, max(0, start - 12), start):
+            continue  # "the second" of a list
         if month in ("this", "next", "last"):
             first = added(today.replace(day=1), {"this": 0, "next": 1, "last": -1}[month], "month")
             yield Day(start, found.end(), date_of(first.year, first.month, day) if first else None)
         elif (
-            found.group("tail")
+            (word or found.group("tail"))
             and (the or found.group("cue"))
             and _DAY_ENDS.match(text, found.end())
         ):
@@ -300,4 +308,5 @@ _READERS: tuple[Callable[[Reading, date], Iterator[Day]], ...] = (
     _weekday,
     _named,
     _of_month,
+    weekdays_of_months,
 )

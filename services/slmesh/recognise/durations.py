@@ -31,7 +31,8 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _WORDED = re.compile(
-    r"\b(?P<count>half[ ](?:an?[ ])?|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
+    r"\b(?P<count>all[ ](?=(?:day|week|month|year)\b)|half[ ](?:an?[ ])?"
+    r"|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
     r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
     rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019](?!s\b))",
     re.IGNORECASE,
@@ -153,7 +154,7 @@ def _worded_count(words: str) -> Decimal | None:
         return Decimal("0.25")
     if "couple" in words:
         return Decimal(2)
-    return Decimal(1) if words.strip() in ("a", "an") else None
+    return Decimal(1) if words.strip() in ("a", "an", "all") else None
 
 
 def _with_half(text: str, start: int, end: int, count: Decimal, unit: str) -> Length:

@@ -122,6 +122,8 @@ def _days_of_month(reading: Reading, today: date) -> Iterator[Period]:
                 number = names.months[groups["month"].lower()]
                 since = (last_date if past else next_date)(number, first, today)
             last = date_of(since.year, since.month, second) if since else None
+            if since is not None and last is not None and last < since and groups["from"]:
+                since = added(since, -1, "month")  # "from the 27th to the 3rd of april"
             if since is None or last is None or last < since:
                 continue
             yield Period(*found.span(), since, last + timedelta(days=1))
@@ -157,7 +159,9 @@ def _between(
 
 
 def _is_year_range(text: str, first: Period, second: Period) -> bool:
-    """Tell "2014-2018" and "Nov-Feb" from two words that may not be months at all."""
+    """Tell "2014-2018", "Nov-Feb" and "jan-mar" from two words that may not be months at all."""
+    if text[first.end : second.start] == "-" and first.end - first.start == 3:
+        return True
     return text[first.start].isdigit() or (
         text[first.start].isupper() and text[second.start].isupper()
     )
