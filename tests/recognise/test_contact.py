@@ -36,7 +36,6 @@ def test_emails_are_found_with_a_lower_case_domain(find, text, expected):
         pytest.param("my phone is 123456789012345", "en-GB", [None], id="announced-unknown"),
         pytest.param("(914)349-8600 04/21/2020", "en-US", ["+19143498600"], id="before-a-date"),
         pytest.param("phone 0176 12 34 56 78", "en-US", [None], id="of-another-country"),
-        pytest.param("at 0161 123 4567", "en-US", [None], id="trunk-prefix-of-another-country"),
         pytest.param("(0045) 33 12 34 56", "en-US", ["+4533123456"], id="double-zero-in-brackets"),
         pytest.param(
             "+86 20 61302222-8866", "en-US", ["+862061302222"], id="extension-behind-a-dash"
