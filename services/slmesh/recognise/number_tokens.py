@@ -85,13 +85,21 @@ class Token:
     suffixed: bool = False
 
 
-@lru_cache(maxsize=2)
-def _pattern(decimal_mark: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"(?<![\w.,:/^])(?<![\w)]-)(?P<sign>[-\u2212][ ]?)?"
+_FRACTION_MARK = re.compile("[/\u00bc-\u00be\u2150-\u215e]")
+
+
+@lru_cache(maxsize=4)
+def _pattern(decimal_mark: str, *, fractions: bool) -> re.Pattern[str]:
+    """Return the pattern of all tokens; that of fractions is dear, and few texts need it."""
+    fraction = (
+        r"(?<![\w.,:/^])(?<![\w)]-)(?P<sign>[-\u2212][ ]?)?"
         rf"(?:(?P<whole>[0-9]{{1,6}})(?:[ ]{{1,2}}|-))?(?P<stroke>{_USUAL_FRACTION})"
-        r"|(?<![\w.,:/-])(?P<before>[0-9]{1,6})?[ ]?(?P<vulgar>[\u00bc-\u00be\u2150-\u215e])"
-        rf"|(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
+        r"|(?<![\w.,:/-])(?P<before>[0-9]{1,6})?[ ]?(?P<vulgar>[\u00bc-\u00be\u2150-\u215e])|"
+    )
+    never = r"(?P<sign>(?!))(?P<whole>(?!))(?P<stroke>(?!))(?P<before>(?!))(?P<vulgar>(?!))|"
+    return re.compile(
+        rf"{fraction if fractions else never}"
+        rf"(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
         rf"{_POWER}(?P<suffix>{_SUFFIX}(?![\w/]))?"
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
         r"|\b(?P<minus>minus|negative)\b"
@@ -112,7 +120,8 @@ def number_tokens(text: str, decimal_mark: str) -> Iterator[Token]:
         text: any text.
         decimal_mark: "." or ",", as the locale writes it.
     """
-    for found in _pattern(decimal_mark).finditer(text):
+    fractions = _FRACTION_MARK.search(text) is not None
+    for found in _pattern(decimal_mark, fractions=fractions).finditer(text):
         if found.group("digits"):
             yield from _digits(found, decimal_mark)
         elif found.group("stroke") or found.group("vulgar"):
