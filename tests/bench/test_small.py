@@ -26,7 +26,7 @@ from slmesh.bench.subjects import BenchSubject, bench_subject
 from slmesh.bench.tier_services import write_tier_services
 from slmesh.evaluation.cases import OUT_OF_SCOPE, ExpectedLabel
 from slmesh.mesh.catalog import discover
-from slmesh.mesh.errors import InvalidArgument
+from slmesh.mesh.errors import InvalidArgument, Unavailable
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings, load_settings
 
@@ -79,11 +79,22 @@ async def test_as_many_calls_are_in_flight_as_was_said() -> None:
     assert found[4]["per_second"] > 2 * found[1]["per_second"]
 
 
-async def test_a_side_that_fails_ends_the_run() -> None:
-    async def call(_: int) -> None:
-        raise ConnectionError("gone")
+async def test_refused_calls_are_counted_and_not_timed() -> None:
+    async def call(place: int) -> None:
+        await asyncio.sleep(0.001)
+        if place % 2:
+            raise Unavailable("full")
 
-    with pytest.raises(ConnectionError):
+    found = await measure_levels({"one": call}, (2,), rounds=1, seconds=0.1)
+    row = found["one"][2]
+    assert row["failed"] == pytest.approx(row["per_second"] * 0.1, rel=0.5)
+
+
+async def test_a_side_that_answers_nothing_ends_the_run() -> None:
+    async def call(_: int) -> None:
+        raise Unavailable("gone")
+
+    with pytest.raises(Unavailable, match="gone"):
         await measure_levels({"one": call}, (1,), rounds=1, seconds=0.05)
 
 

@@ -26,6 +26,7 @@ from slmesh.bench.tier_services import tier_service, write_tier_services
 from slmesh.mesh.context import APPLICATION_KEY
 from slmesh.mesh.contract import rpcs
 from slmesh.mesh.settings import Settings
+from slmesh.mesh.wire import mesh_error
 
 __all__ = ["TARGETS", "batches_of", "grpc_call", "grpc_speed", "tier_mesh"]
 
@@ -61,7 +62,10 @@ def grpc_call(
 
     async def call(place: int) -> object:
         payload = payloads[place % len(payloads)]
-        answer: object = await method(payload, metadata=metadata, timeout=_TIMEOUT_S)
+        try:
+            answer: object = await method(payload, metadata=metadata, timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise mesh_error(error, application) from None
         return answer
 
     return call

@@ -101,7 +101,7 @@ def _show_peers(part: dict[str, Any]) -> None:
             for name, by_level in found["rows"].items()
             for level, row in by_level.items()
         ]
-        columns = ("server", ">in flight", ">calls/s", ">p50 ms", ">p99 ms", ">texts/s")
+        columns = ("server", ">in flight", ">calls/s", ">p50 ms", ">p99 ms", ">texts/s", ">failed")
         print_table(f"bench slm: {tier} tier beside other servers", columns, rows)
         print_table("", ("figure", ">"), _flat(found["ratios"] | {"left out": found["left_out"]}))
 

@@ -27,8 +27,9 @@ from slmesh.bench.levels import Call
 from slmesh.bench.peers.environments import peer_python
 from slmesh.bench.peers.prediction import CONFIG_FILE
 from slmesh.bench.subjects import BenchSubject
-from slmesh.mesh.errors import Unavailable
+from slmesh.mesh.errors import MeshError, Unavailable
 from slmesh.mesh.settings import Settings, child_environment
+from slmesh.mesh.wire import mesh_error
 from slmesh.platform.ports import free_ports
 from slmesh.platform.processes import end_processes
 
@@ -230,6 +231,8 @@ async def _http_call(running: Running, texts: Sequence[str]) -> AsyncIterator[Ca
                 return await once(place)
             except aiohttp.ServerDisconnectedError:  # closed just as it was taken up again
                 return await once(place)
+            except aiohttp.ClientError as error:
+                raise Unavailable(f"{running.variant.name}: {error}") from None
 
         yield call
 
@@ -261,7 +264,10 @@ async def _grpc_call(running: Running, texts: Sequence[str]) -> AsyncIterator[Ca
         method: Any = channel.unary_unary(_MLSERVER_INFER)
 
         async def call(place: int) -> bytes:
-            answer: bytes = await method(payloads[place % len(payloads)], timeout=60)
+            try:
+                answer: bytes = await method(payloads[place % len(payloads)], timeout=60)
+            except grpc.aio.AioRpcError as error:
+                raise mesh_error(error, running.variant.name) from None
             return answer
 
         yield call
@@ -272,7 +278,7 @@ async def _answering(running: Running, call: Call) -> None:
     while True:
         try:
             await call(0)
-        except (aiohttp.ClientError, grpc.aio.AioRpcError, Unavailable) as error:
+        except (aiohttp.ClientError, MeshError) as error:
             if time.monotonic() > deadline or running.process.poll() is not None:
                 log = (running.folder / "log").read_text(encoding="utf-8", errors="replace")
                 raise Unavailable(
