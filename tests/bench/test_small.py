@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from tests.tiers.small_bundle import LABELS, TEXTS, WordEncoder, classifier_bundle
 
-from slmesh.bench import tier_speed
+from slmesh.api.classify.v1.classify_pb2 import ClassifyResponse, Label, Labels
+from slmesh.bench import side_by_side, tier_speed
 from slmesh.bench.grpc_speed import BATCH_ITEMS, batches_of
 from slmesh.bench.interleaved import median_seconds
 from slmesh.bench.levels import measure_levels
@@ -26,7 +27,7 @@ from slmesh.bench.subjects import BenchSubject, bench_subject
 from slmesh.bench.tier_services import write_tier_services
 from slmesh.evaluation.cases import OUT_OF_SCOPE, ExpectedLabel
 from slmesh.mesh.catalog import discover
-from slmesh.mesh.errors import InvalidArgument, Unavailable
+from slmesh.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings, load_settings
 
@@ -176,6 +177,23 @@ def test_ratios_are_to_the_best_peer_at_each_level() -> None:
     assert found["in_flight_8"]["best"] == "right"
     assert found["unary"] == 1.5
     assert found["batched_texts"] == pytest.approx(2560 / 600)
+
+
+async def test_servers_that_answer_otherwise_are_not_compared() -> None:
+    ours = ClassifyResponse(labels=Labels(labels=[Label(name="card", probability=0.9)]))
+
+    async def call(_: int) -> bytes:
+        return ours.SerializeToString()
+
+    async def same(_: int) -> bytes:
+        return b'{"labels": [{"name": "card"}]}'
+
+    async def other(_: int) -> bytes:
+        return b'{"labels": [{"name": "loan"}]}'
+
+    await side_by_side._require_same_answers({OURS: call, "same": same})
+    with pytest.raises(FailedPrecondition, match="other answers"):
+        await side_by_side._require_same_answers({OURS: call, "other": other})
 
 
 def test_peers_serve_what_a_replica_serves(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from typing import Any
 
 import grpc
 
+from slmesh.api.classify.v1.classify_pb2 import ClassifyResponse
 from slmesh.bench.grpc_speed import BATCH_ITEMS, batches_of, grpc_call, tier_mesh
 from slmesh.bench.levels import Call, measure_levels
 from slmesh.bench.peers.serving import VARIANTS, Running, Variant, calls, peer_server
 from slmesh.bench.subjects import BenchSubject
 from slmesh.bench.tier_services import tier_service
-from slmesh.mesh.errors import MeshError
+from slmesh.mesh.errors import FailedPrecondition, MeshError
 from slmesh.mesh.settings import Settings
 
 __all__ = ["LEVELS", "OURS", "OURS_BATCHED", "TARGETS", "TIERS", "ratios", "side_by_side"]
@@ -32,6 +33,7 @@ TARGETS = {"linear": 1.2, "linear_batched": 5.0, "encoder": 1.0}
 """What the project promises: requests (texts) a second, at least so many times the best peer's."""
 
 _BATCHES_IN_FLIGHT = (2,)
+_COMPARED_TEXTS = 5
 
 
 def side_by_side(
@@ -122,6 +124,7 @@ async def _measured(
                 sides |= await stack.enter_async_context(calls(server, subject.texts))
             except MeshError as error:
                 left_out[server.variant.name] = error.message
+        await _require_same_answers(sides)
         rows: dict[str, Any] = await measure_levels(
             sides, LEVELS, rounds=rounds, seconds=seconds, on_progress=on_progress
         )
@@ -135,3 +138,22 @@ async def _measured(
     for row in batched[OURS_BATCHED].values():
         row["texts_per_s"] = row["per_second"] * BATCH_ITEMS
     return rows | batched
+
+
+async def _require_same_answers(sides: Mapping[str, Call]) -> None:
+    """Refuse to compare servers that do not answer the same.
+
+    Raises:
+        FailedPrecondition: The label that ours names first is not in the answer of another.
+    """
+    for place in range(_COMPARED_TEXTS):
+        payload: Any = await sides[OURS](place)
+        answer = ClassifyResponse.FromString(payload)
+        label = (answer.labels.labels or answer.nearest)[0].name
+        for name, call in sides.items():
+            found: Any = await call(place)
+            if label.encode() not in found:
+                raise FailedPrecondition(
+                    f"{name} answers {found[:200]!r} where ours has '{label}'",
+                    reason="PEER_DISAGREES",
+                )
