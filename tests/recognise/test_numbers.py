@@ -35,6 +35,7 @@ import pytest
         pytest.param("1^999, 9^999", [1.0], id="more-than-a-double-holds"),
         pytest.param("2  1/4", [2.25], id="mixed-fraction"),
         pytest.param("⅔ and 1½", [2 / 3, 1.5], id="vulgar-fractions"),
+        pytest.param("3 point 14", [3.14], id="point-and-digits"),
         pytest.param("a half", [0.5], id="a-half"),
         pytest.param("a fifth of it", [0.2], id="a-fifth"),
         pytest.param("three twenty-firsts", [1 / 7], id="compound-denominator"),

@@ -26,6 +26,9 @@ _SINCE_YEAR = re.compile(
     r"[ ](?:since|after|from)[ ](?:the[ ]year[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/-]|[.,][0-9])",
     re.IGNORECASE,
 )
+_UNIT_BESIDE = re.compile(
+    r"\bthe[ ](?P<unit>day|week|month|year)[ ](?P<side>before|after)[ ](?:the[ ])?$", re.IGNORECASE
+)
 _IN = re.compile(r"\b(?:in|within)[ ]$", re.IGNORECASE)
 _TIME_OF = re.compile(r"(?:['\u2019]s?)?[ ]time\b", re.IGNORECASE)
 _WEEKDAY_GAP = re.compile(r",?[ ](?:on[ ])?", re.IGNORECASE)
@@ -66,6 +69,12 @@ def beside_days(reading: Reading, found: Sequence[Day]) -> Iterator[Day]:
     """Find "two days before christmas", "a week after 3 May": a length, a side and a day."""
     ends = {length.end: length for length in reading.once(lengths)}
     for day in found:
+        unit = _UNIT_BESIDE.search(reading.text, max(0, day.start - 24), day.start)
+        if unit is not None and day.value is not None:
+            sign = -1 if unit.group("side").lower() == "before" else 1
+            value = added(day.value, sign, unit.group("unit").lower())
+            yield Day(unit.start(), day.end, value)
+            continue
         beside = _BESIDE.search(reading.text[max(0, day.start - 14) : day.start])
         if beside is None:
             continue

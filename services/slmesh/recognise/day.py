@@ -64,7 +64,7 @@ def next_date(month: int, day: int, today: date, weekday: int | None = None) -> 
     """Return the next day with that month and day.
 
     An earlier day of the current month is still this year's. Where a weekday is given, it is the day
-    within a year from now that falls on it, else the one within the last year, else the next.
+    next one or the one before it that falls on it, else the next whatever its weekday.
     """
     coming = [
         value
@@ -76,11 +76,10 @@ def next_date(month: int, day: int, today: date, weekday: int | None = None) -> 
         return None
     if weekday is None or coming[0].weekday() == weekday:
         return coming[0]
-    for year in (today.year, today.year - 1):
-        value = date_of(year, month, day)
-        if value is not None and value < today and value.weekday() == weekday:
-            return value
-    return next((value for value in coming if value.weekday() == weekday), coming[0])
+    latest = last_date(month, day, today)
+    if latest is not None and latest.weekday() == weekday:
+        return latest
+    return coming[0]
 
 
 def last_date(month: int, day: int, today: date) -> date | None:

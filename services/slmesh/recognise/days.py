@@ -23,7 +23,7 @@ from slmesh.recognise.counted_days import beside_days, counted_days, with_weekda
 from slmesh.recognise.day import Day, added, date_of, full_year, last_date, next_date
 from slmesh.recognise.day_names import CARDINALS, DAY_WORD, DAY_WORDS, DayNames, names_of
 from slmesh.recognise.feasts import feasts, latest_feast
-from slmesh.recognise.month_weekdays import weekdays_of_months
+from slmesh.recognise.month_weekdays import first_and_last_days, weekdays_of_months
 from slmesh.recognise.numeric_days import numeric_days
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
@@ -292,6 +292,22 @@ def _of_month(reading: Reading, today: date) -> Iterator[Day]:
             yield Day(start, found.end(), _next_day_of_month(day, today, the), "month")
 
 
+_DAY_OF_MONTH = re.compile(
+    r"\b(?P<which>this|next|last)[ ]month[ ](?:on[ ])?(?:the[ ])?"
+    r"(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b",
+    re.IGNORECASE,
+)
+
+
+def _after_month(reading: Reading, today: date) -> Iterator[Day]:
+    """Read "next month on the 20th"."""
+    for found in _DAY_OF_MONTH.finditer(reading.text):
+        shift = {"this": 0, "next": 1, "last": -1}[found.group("which").lower()]
+        first = added(today.replace(day=1), shift, "month")
+        value = date_of(first.year, first.month, int(found.group("day"))) if first else None
+        yield Day(*found.span(), value)
+
+
 def _next_day_of_month(day: int, today: date, which: str) -> date | None:
     step = -1 if which == "last" else 1
     for ahead in range(13):
@@ -308,5 +324,7 @@ _READERS: tuple[Callable[[Reading, date], Iterator[Day]], ...] = (
     _weekday,
     _named,
     _of_month,
+    _after_month,
     weekdays_of_months,
+    first_and_last_days,
 )

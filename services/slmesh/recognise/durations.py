@@ -23,7 +23,8 @@ UNIT_SECONDS = {
 _SHORT = {
     "sec": "second", "secs": "second", "s": "second", "min": "minute", "mins": "minute",
     "h": "hour", "hr": "hour", "hrs": "hour", "d": "day", "wk": "week", "wks": "week",
-    "mth": "month", "mths": "month", "yr": "year", "yrs": "year", "y": "year",
+    "mo": "month", "mos": "month", "mth": "month", "mths": "month", "yr": "year", "yrs": "year",
+    "y": "year",
 }  # fmt: skip
 _UNIT = re.compile(
     r"[ -]{0,2}(?P<unit>(?:business[ -]|working[ -]|calendar[ -])?"
@@ -31,7 +32,7 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _WORDED = re.compile(
-    r"\b(?P<count>all[ ](?=(?:day|week|month|year)\b)|half[ ](?:an?[ ])?"
+    r"\b(?P<count>all[ ](?=(?:day|week|month|year)\b)|half[ ](?:an?[ ])?|quarter[ ](?=hour\b)"
     r"|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
     r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
     rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019](?!s\b))",
@@ -41,6 +42,7 @@ _GLUED = re.compile(
     r"(?<![\w.,:])(?P<hours>[0-9]{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>[0-5]?[0-9])(?:m|min|mins)?(?!\w)",
     re.IGNORECASE,
 )
+_PART_OF = re.compile(r"[ ]of[ ]an?[ ](?P<unit>minute|hour|day|week|month|year)\b", re.IGNORECASE)
 _JOIN = re.compile(r"(?:,?[ ]and[ ]|,[ ]|[ ])")
 _HALF_MORE = re.compile(r"[ ]and[ ](?:an?[ ])?half\b", re.IGNORECASE)
 
@@ -116,6 +118,11 @@ def _continues(text: str, found: Sequence[Length], first: Length, second: Length
 def _single(reading: Reading) -> Iterator[Length]:
     text = reading.text
     for quantity in reading.quantities:
+        part = _PART_OF.match(text, quantity.end) if 0 < quantity.value < 1 else None
+        if part is not None:
+            unit_of = part.group("unit").lower()
+            yield _with_half(text, quantity.start, part.end(), quantity.value, unit_of)
+            continue
         after = text[quantity.end : quantity.end + 2].lstrip(" -")
         unit = _UNIT.match(text, quantity.end) if after == "" or after[0].isalpha() else None
         if unit is None or quantity.value < 0 or quantity.suffixed:

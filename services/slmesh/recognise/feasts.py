@@ -20,6 +20,7 @@ _FIXED = {
     "april fool's day": (4, 1), "earth day": (4, 22), "juneteenth": (6, 19),
     "veterans day": (11, 11), "remembrance day": (11, 11), "xmas eve": (12, 24),
     "all saints day": (11, 1), "guy fawkes night": (11, 5), "cinco de mayo": (5, 5),
+    "may day": (5, 1),
 }  # fmt: skip
 # Month, which one of its weekdays (-1: the last), weekday. Source: 5 U.S.C. 6103 and custom.
 _BY_WEEKDAY = {

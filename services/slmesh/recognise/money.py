@@ -208,6 +208,9 @@ def _with_worded_pence(text: str, found: Match, small: Quantity | None) -> Match
     if small is None or not isinstance(money, Money) or get_currency_precision(money.currency) != 2:
         return found
     joint = text[found.end : small.start]
+    if joint == " and " and small.value == Decimal("0.5") and text[found.end - 1].isalpha():
+        half = Money(money.currency, money.minor_units + 50)
+        return match_at("money", text, found.start, small.end, half)
     if money.minor_units % 100 or not 0 < small.value < 100 or small.value % 1:
         return found
     unit = _PENCE.match(text, small.end)

@@ -1,4 +1,4 @@
-"""Reads weekdays that are counted in a month: "the first friday in july", "last monday of next month".
+"""Reads days that are counted in a month: "the first friday in july", "last day of next month".
 
 Weekday and month names are English and those of the locale.
 """
@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from slmesh.recognise.day import Day, added, nth_weekday
 from slmesh.recognise.day_names import names_of
+from slmesh.recognise.period import unit_around
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
 
@@ -32,6 +33,37 @@ def _pattern(locale: str) -> re.Pattern[str]:
         r"(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?)",
         re.IGNORECASE,
     )
+
+
+@lru_cache(maxsize=64)
+def _end_days(locale: str) -> re.Pattern[str]:
+    months = names_of(locale).months
+    month = "|".join(map(re.escape, sorted(months, key=len, reverse=True)))
+    return re.compile(
+        r"\b(?:the[ ])?(?P<number>first|last)[ ]day[ ](?:of|in)[ ](?:(?P<which>this|next|last|the)[ ]"
+        rf"(?P<unit>month|year)\b|(?P<month>{month})\b(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{{2}})"
+        r"(?![\w:/]))?|(?P<alone>(?:19|20)[0-9]{2})(?![\w:/]))",
+        re.IGNORECASE,
+    )
+
+
+def first_and_last_days(reading: Reading, today: date) -> Iterator[Day]:
+    """Find "the last day of the month", "first day of 2018"."""
+    months = names_of(reading.context.locale).months
+    for found in _end_days(reading.context.locale).finditer(reading.text):
+        groups = found.groupdict()
+        unit = (groups["unit"] or ("month" if groups["month"] else "year")).lower()
+        if groups["which"]:
+            shift = {"next": 1, "last": -1}.get(groups["which"].lower(), 0)
+            since, until = unit_around(today, unit, shift)
+        elif groups["month"]:
+            month = months[groups["month"].lower()]
+            year = int(groups["year"] or today.year + (month < today.month))
+            since, until = unit_around(date(year, month, 1), "month", 0)
+        else:
+            since, until = unit_around(date(int(groups["alone"]), 1, 1), "year", 0)
+        last = added(until, -1, "day") if until is not None else None
+        yield Day(*found.span(), since if groups["number"].lower() == "first" else last)
 
 
 def weekdays_of_months(reading: Reading, today: date) -> Iterator[Day]:

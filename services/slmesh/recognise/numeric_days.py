@@ -25,9 +25,15 @@ _SHORT_NUMERIC = re.compile(
     r"|(?P<weekday>\b(?:(?:this|next)[ ])?"
     r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?[ ])"
     r"|(?P<ask>\b(?:date|day|when)\b[^\w\n]{1,3}))"
-    r"(?P<first>[0-3]?[0-9])(?P<mark>/|(?<=on[ ][0-9])\.|(?<=on[ ][0-9]{2})\.)(?P<second>[0-3]?[0-9])"
+    r"(?P<first>[0-3]?[0-9])(?P<mark>/|(?<=on[ ][0-9])[.-]|(?<=on[ ][0-9]{2})[.-])"
+    r"(?P<second>[0-3]?[0-9])"
     r"(?![\w/%]|[.,][0-9]|[ ]?(?:per|%))",
     re.IGNORECASE,
+)
+# nothing but the date, and a date before its time; "3/4" alone is a number
+_ALONE = re.compile(
+    r"(?:\A\s*|(?<![\w/.,:-])(?=[0-9/]{3,5}[ ]at[ ][0-9]))(?![1-9]/[2-8](?![0-9]))"
+    r"(?P<first>[0-3]?[0-9])/(?P<second>[0-3]?[0-9])(?:\s*[.!?]?\s*\Z|(?=[ ]at[ ][0-9]))"
 )
 _SHORT_RANGE = re.compile(
     r"(?<![\w/.,:-])(?P<first>[0-3]?[0-9]/[0-3]?[0-9])[ ]?[-\u2013~][ ]?"
@@ -62,6 +68,10 @@ def _without_year(reading: Reading, today: date) -> Iterator[Day]:
         if value is not None:
             start = found.start("weekday") if found.group("weekday") else found.start("first")
             yield Day(start, found.end(), value, "year")
+    for found in _ALONE.finditer(reading.text):
+        value = _day_and_month(found.group("first"), found.group("second"), reading.writing, today)
+        if value is not None:
+            yield Day(found.start("first"), found.end("second"), value, "year")
     for found in _SHORT_RANGE.finditer(reading.text):
         both = []
         for name in ("first", "second"):
