@@ -80,6 +80,14 @@ async def test_as_many_calls_are_in_flight_as_was_said() -> None:
     assert found[4]["per_second"] > 2 * found[1]["per_second"]
 
 
+async def test_the_slowest_of_few_calls_is_their_99th_percentile() -> None:
+    async def call(place: int) -> None:
+        await asyncio.sleep(0.02 if place % 2 else 0.06)
+
+    (found,) = (await measure_levels({"one": call}, (1,), rounds=1, seconds=0.3)).values()
+    assert found[1]["p99_ms"] >= 60
+
+
 async def test_refused_calls_are_counted_and_not_timed() -> None:
     async def call(place: int) -> None:
         await asyncio.sleep(0.001)

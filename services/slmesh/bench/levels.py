@@ -6,6 +6,7 @@ What a call is, its side knows; here it is a coroutine of one number, the call's
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ class Level:
         return {
             "p50_ms": round(statistics.median(self.p50_ms), 3),
             "p99_ms": round(statistics.median(self.p99_ms), 3),
-            "per_second": round(statistics.median(self.per_second), 1),
+            "per_second": round(statistics.median(self.per_second), 3),
             **({"failed": self.failed} if self.failed else {}),
         }
 
@@ -77,7 +78,7 @@ async def measure_levels(
                 result = found[name][level]
                 result.failed += failed
                 result.p50_ms.append(statistics.median(times_ms))
-                result.p99_ms.append(times_ms[int(0.99 * (len(times_ms) - 1))])
+                result.p99_ms.append(times_ms[math.ceil(0.99 * len(times_ms)) - 1])
                 result.per_second.append(len(times_ms) / elapsed_s)
     return {
         name: {level: result.medians() for level, result in by_level.items()}
