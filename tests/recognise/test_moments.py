@@ -154,6 +154,7 @@ def test_times_are_read_on_the_24_hour_clock(find, text, expected):
         "at 5%",
         "two to four people",
         "5 to 6 people",
+        "10 minutes to one hour",
         "from two thirty pound notes",
     ],
 )

@@ -72,7 +72,8 @@ _RUN_TOGETHER = re.compile(
 _PAST = re.compile(
     rf"\b(?P<minute>(?:a[ ])?quarter|{_PAST_WORDS}|[1-5]?[0-9])"
     r"(?P<unit>[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
-    rf"(?P<hour>{_HOUR})(?:[ ]?(?P<half>{_HALF_DAY})(?!\w))?(?![\w:]|[.,/-][0-9])",
+    rf"(?P<hour>{_HOUR})(?:[ ]?(?P<half>{_HALF_DAY})(?!\w))?(?![\w:]|[.,/-][0-9])"
+    r"(?![ -](?:hour|minute|day|week|month|year)s?\b)",
     re.IGNORECASE,
 )
 _OCLOCK = re.compile(

@@ -63,23 +63,20 @@ def added(day: date, count: int, unit: str) -> date | None:
 def next_date(month: int, day: int, today: date, weekday: int | None = None) -> date | None:
     """Return the next day with that month and day.
 
-    An earlier day of the current month is still this year's. Where a weekday is given, it is the day
-    next one or the one before it that falls on it, else the next whatever its weekday.
+    An earlier day of the current month is still this year's. Where a weekday is given and the next
+    day does not fall on it, it is the latest one if that does.
     """
-    coming = [
+    coming = (
         value
         for year in range(today.year, today.year + 9)
         if (value := date_of(year, month, day)) is not None
         and (value >= today or (value.year, value.month) == (today.year, today.month))
-    ]
-    if not coming:
-        return None
-    if weekday is None or coming[0].weekday() == weekday:
-        return coming[0]
+    )
+    following = next(coming, None)
+    if following is None or weekday is None or following.weekday() == weekday:
+        return following
     latest = last_date(month, day, today)
-    if latest is not None and latest.weekday() == weekday:
-        return latest
-    return coming[0]
+    return latest if latest is not None and latest.weekday() == weekday else following
 
 
 def last_date(month: int, day: int, today: date) -> date | None:
