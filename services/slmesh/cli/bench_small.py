@@ -97,6 +97,7 @@ def _show_peers(part: dict[str, Any]) -> None:
                 row["p50_ms"],
                 row["p99_ms"],
                 row.get("texts_per_s", ""),
+                row.get("failed", ""),
             )
             for name, by_level in found["rows"].items()
             for level, row in by_level.items()
