@@ -6,6 +6,7 @@ Before the folder is there, the graph is asked texts beside the tiers that serve
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from slmesh.export.graph import build
-from slmesh.export.portable import portable_int8
 from slmesh.export.scales import described, has_encoder, scales_of
 from slmesh.mesh.bundle import Bundle, digest_of
 from slmesh.mesh.catalog import required_bundle
@@ -36,6 +36,7 @@ from slmesh.tiers.encoder import (
 from slmesh.tiers.ngrams import READ_CODE_POINTS
 from slmesh.tiers.scales import ScaleScorer
 from slmesh.weights.fetch import new_folder
+from slmesh.weights.quantise import store_unsigned
 from slmesh.weights.sentences import CHECK
 
 __all__ = ["ABOUT_FILE", "GRAPH_FILE", "TOLERANCE", "Exported", "export_service"]
@@ -168,13 +169,22 @@ def _write_model(bundle: Bundle, choice: str, compiled: Path | None, folder: Pat
 
     encoder = None
     if compiled is not None:
-        encoder = portable_int8(onnx.load(compiled / INT8_FILE))
+        encoder = onnx.load(_portable(compiled / INT8_FILE, folder))
+        (folder / INT8_FILE).unlink()
         tokenizer = tokenizers.Tokenizer.from_file(str(compiled / TOKENIZER_FILE))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
     graph = build(scales_of(bundle, choice), bundle.parameters["ngrams"]["bits"], encoder)
     onnx.save(graph, folder / GRAPH_FILE)
+
+
+def _portable(int8: Path, folder: Path) -> Path:
+    """Copy the int8 encoder so that it is exact on processors of other kinds than this one too."""
+    path = folder / INT8_FILE
+    shutil.copyfile(int8, path)
+    store_unsigned(path)
+    return path
 
 
 def _largest_difference(bundle: Bundle, choice: str, compiled: Path | None, folder: Path) -> float:
