@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from google.protobuf.json_format import ParseDict
 
@@ -177,6 +179,19 @@ def test_the_last_point_that_a_range_names_belongs_to_it(text, timex, start, end
     item = {"timex": timex, "start": start, "end": end}
     result = {"text": text, "typeName": "datetimeV2.daterange", "resolution": {"values": [item]}}
     assert f"interval:{interval}" in recognizers_readings(result)
+
+
+def test_today_belongs_to_a_range_up_to_now():
+    item = {"timex": "(2026-04-30,2026-05-03,P3D)", "start": "2026-04-30", "end": "2026-05-03"}
+    result = {"text": "last 3 days", "typeName": "datetimeV2.daterange"}
+    result["resolution"] = {"values": [item]}
+    ours = recognizers_readings(result, date(2026, 5, 3))
+    assert ours == {"interval:2026-04-30/2026-05-04"}
+    assert recognizers_readings(result, date(2026, 6, 3)) == {"interval:2026-04-30/2026-05-03"}
+
+
+def test_a_slot_whose_value_is_ambiguous_is_not_judged():
+    assert not nlupp_readings(ROW, "date", "ambiguous")
 
 
 def test_a_telephone_number_is_compared_as_written():

@@ -38,6 +38,11 @@ _MINOR_UNITS = frozenset({"Cent", "Pence", "Penny"})
 _BETWEEN = re.compile(r"\([^,]*,[^,]*,P[0-9.]+(?P<unit>[DMY])\)")
 _JOINED = re.compile(r"\b(?:to|until|till|til|through|thru|and)\b|[-\u2013\u2014~]", re.IGNORECASE)
 _PART_OF_YEAR = re.compile(r"(?<=[0-9])-(?=[qh][1-4]\b)|(?<=\b[qh][1-4])-(?=[0-9])", re.IGNORECASE)
+_UP_TO_NOW = re.compile(
+    r"\b(?:last|past|previous)[ ](?!.*\bbusiness\b)(?=[a-z0-9]+[ ])"
+    r"|\b[0-9a-z]+[ ](?:last|past|previous)[ ]|\bto date\b",
+    re.IGNORECASE,
+)
 _END_OF = re.compile(r"\b(?:to|until|till|and) (?:the )?end of\b", re.IGNORECASE)
 _QUARTER = re.compile(r"\bq[1-4]\b", re.IGNORECASE)
 
@@ -66,9 +71,14 @@ def nlupp_readings(row: Row, slot: str, expected: Any) -> frozenset[str]:
         raise row.wrong(f"the value of the slot '{slot}' cannot be read: {error!r}") from None
 
 
-def recognizers_readings(result: Mapping[str, Any]) -> frozenset[str]:
-    """Return the readings of a result of Recognizers-Text; any of those it lists is right."""
-    return frozenset(_recognizers(result))
+def recognizers_readings(result: Mapping[str, Any], today: date | None = None) -> frozenset[str]:
+    """Return the readings of a result of Recognizers-Text; any of those it lists is right.
+
+    Args:
+        result: The result, as the set gives it.
+        today: The day of the row's reference time.
+    """
+    return frozenset(_recognizers(result, today))
 
 
 def _whole(found: frozenset[str]) -> Iterator[str]:
@@ -84,6 +94,8 @@ def _whole(found: frozenset[str]) -> Iterator[str]:
 
 
 def _nlupp(slot: str, expected: Any) -> Iterator[str]:
+    if expected == "ambiguous":  # "some days ago"
+        return
     if isinstance(expected, Mapping) and expected.get("type") is not None:
         if slot == "date_period" and expected["type"] == "absolute":
             end = _day(expected["to"]) + timedelta(days=1)  # ours is not included
@@ -112,7 +124,7 @@ def _day(parts: Mapping[str, int]) -> date:
     return date(parts["year"], parts["month"], parts["day"])
 
 
-def _recognizers(result: Mapping[str, Any]) -> Iterator[str]:
+def _recognizers(result: Mapping[str, Any], today: date | None) -> Iterator[str]:
     kind = result["typeName"]
     resolution = result.get("resolution") or {}
     value = resolution.get("value")
@@ -130,7 +142,7 @@ def _recognizers(result: Mapping[str, Any]) -> Iterator[str]:
         except ValueError:
             yield UNRESOLVED
     for item in resolution.get("values", ()):
-        yield from _moment(kind, result["text"], item)
+        yield from _moment(kind, result["text"], item, today)
 
 
 def _amount(resolution: Mapping[str, Any]) -> str:
@@ -152,7 +164,7 @@ def _amount(resolution: Mapping[str, Any]) -> str:
     return number_reading("amount", float(number))
 
 
-def _moment(kind: str, text: str, item: Mapping[str, Any]) -> Iterator[str]:
+def _moment(kind: str, text: str, item: Mapping[str, Any], today: date | None) -> Iterator[str]:
     value = item.get("value")
     if value == "not resolved":
         yield UNRESOLVED
@@ -160,7 +172,7 @@ def _moment(kind: str, text: str, item: Mapping[str, Any]) -> Iterator[str]:
         # an open end is two dots. Source: ISO 8601-2, section 8
         start, end = item.get("start", ".."), item.get("end", "..")
         if kind == "datetimeV2.daterange":
-            end = _end_not_included(text, str(item.get("timex", "")), end)
+            end = _end_not_included(text, str(item.get("timex", "")), end, today)
         yield f"interval:{start}/{end}".replace(" ", "T")
     elif kind == "datetimeV2.duration":
         yield number_reading("duration", float(value or 0))
@@ -168,14 +180,17 @@ def _moment(kind: str, text: str, item: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_TIME_TYPES[kind]}:{value}".replace(" ", "T")
 
 
-def _end_not_included(text: str, timex: str, end: str) -> str:
+def _end_not_included(text: str, timex: str, end: str, today: date | None) -> str:
     """Return the end of a range of days as the contract counts it.
 
     Of a range between two named points ("May 3 to 7", "2014-2018") the set gives the start of the
     last one as its end. The contract's end is not included, and the last day, month, quarter or year
-    that is named belongs to the range: it ends one of them later. Every other range ("next 3 days")
-    ends in both with what is not included.
+    that is named belongs to the range: it ends one of them later. So it is with ranges up to now
+    ("last 3 days"): today belongs to them. Every other range ("next 3 days") ends in both with what is
+    not included.
     """
+    if today is not None and end == today.isoformat() and _UP_TO_NOW.search(text):
+        return (today + timedelta(days=1)).isoformat()
     text = _PART_OF_YEAR.sub(" ", text)
     between = _BETWEEN.fullmatch(timex)
     if between is None or not _JOINED.search(text) or _END_OF.search(text):

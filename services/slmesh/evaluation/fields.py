@@ -212,7 +212,9 @@ def _recognizers_spans(row: Row) -> Iterator[_Span]:
             raise row.wrong(f"the result '{written:.40}' is not in the text")
         end = int(result["end"]) + 1 if "end" in result else start + len(written)
         kind = result.get("typeName", result.get("typename", ""))
-        yield _Span(kind, start, end, recognizers_readings({**result, "typeName": kind}))
+        moment = _reference("recognizers_text", row)
+        today = moment.date() if moment is not None else None
+        yield _Span(kind, start, end, recognizers_readings({**result, "typeName": kind}, today))
 
 
 def _tagged_spans(row: Row) -> Iterator[_Span]:

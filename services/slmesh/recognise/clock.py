@@ -224,7 +224,8 @@ def _past(text: str, found: re.Match[str]) -> Iterator[Clock]:
         before = text[max(0, found.start() - 10) : found.start()].lower()
         ranged = re.search(r"\b(?:from|between)[ ]$", before)
         told = found.group("half") or part or before.endswith("at ") or found.group("unit")
-        if word.isdigit() and minute <= 12 and not (before.endswith("at ") or found.group("unit")):
+        sure = part or before.endswith("at ") or found.group("unit")
+        if word.isdigit() and minute <= 12 and not sure:
             return  # "5 to 6 pm" is a range
         if ranged or minute % 5 or not told:
             return

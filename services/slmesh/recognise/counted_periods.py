@@ -1,7 +1,8 @@
 """Reads stretches that are counted: "the last 3 months", "first week of 2019", "3 days from monday".
 
-The last days are those before today, the next days start tomorrow; quarters and decades are those
-of the calendar. A week belongs to the month and the year that its Thursday is in. Words are English.
+The last 3 days start three days ago and end with today, the next 3 days start tomorrow; quarters and
+decades are those of the calendar. A week belongs to the month and the year that its Thursday is
+in. Words are English.
 """
 
 from __future__ import annotations
@@ -91,10 +92,10 @@ def lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
 def _from_now(today: date, length: Length, *, back: bool) -> tuple[date | None, date | None]:
     if length.count is not None and length.count == int(length.count):
         return _counted(today, int(length.count), length.unit, back=back)
+    tomorrow = today + timedelta(days=1)
     if back:
         since = moved(today, -1, length)
-        return (since, today) if since else (None, None)
-    tomorrow = today + timedelta(days=1)
+        return (since, tomorrow) if since else (None, None)
     until = moved(tomorrow, 1, length)
     return (tomorrow, until) if until else (None, None)
 
@@ -109,7 +110,7 @@ def _counted(today: date, count: int, unit: str, *, back: bool) -> tuple[date | 
     else:
         tomorrow = today + timedelta(days=1)
         since = added(today, -count, unit) if back else tomorrow
-        until = today if back else added(tomorrow, count, unit)
+        until = tomorrow if back else added(tomorrow, count, unit)
     return (since, until) if since is not None and until is not None else (None, None)
 
 

@@ -11,7 +11,8 @@ class Day:
     """A day in a text; `value` is None for a day that no calendar has ("30 February").
 
     `every` is what an open day comes back after: "week", "month", "year", "match" where a day of the
-    month has to fall on a weekday again, "feast" for a holiday that moves, or "" for a fixed one.
+    month has to fall on a weekday again, "dated" where a day of a month does, "feast" for a
+    holiday that moves, or "" for a fixed one.
     `part` is the part of the day that is named with it ("night" for "tonight").
     """
 
@@ -64,7 +65,7 @@ def next_date(month: int, day: int, today: date, weekday: int | None = None) -> 
     """Return the next day with that month and day.
 
     An earlier day of the current month is still this year's. Where a weekday is given and the next
-    day does not fall on it, it is the latest one if that does.
+    day does not fall on it, it is the latest one if that does, else the next that does.
     """
     coming = (
         value
@@ -76,7 +77,9 @@ def next_date(month: int, day: int, today: date, weekday: int | None = None) -> 
     if following is None or weekday is None or following.weekday() == weekday:
         return following
     latest = last_date(month, day, today)
-    return latest if latest is not None and latest.weekday() == weekday else following
+    if latest is not None and latest.weekday() == weekday:
+        return latest
+    return next((value for value in coming if value.weekday() == weekday), following)
 
 
 def last_date(month: int, day: int, today: date) -> date | None:

@@ -85,6 +85,8 @@ def _told(reading: Reading, day: Day, today: date) -> Day:
         value = _day_on_weekday(day.value.day, day.value.weekday(), today, ahead=False)
     else:
         value = last_date(day.value.month, day.value.day, today)
+        if day.every == "dated" and (value is None or value.weekday() != day.value.weekday()):
+            return day
     return replace(day, value=value)
 
 
@@ -163,7 +165,8 @@ def _month_and_day(found: re.Match[str], names: DayNames, today: date) -> Day:
     if year:
         return Day(start, found.end(), date_of(year, month, day))
     weekday = names.weekdays.get((found.group("weekday") or "").lower())
-    return Day(start, found.end(), next_date(month, day, today, weekday), "year")
+    every = "year" if weekday is None else "dated"
+    return Day(start, found.end(), next_date(month, day, today, weekday), every)
 
 
 def _year(found: re.Match[str], today: date) -> int:

@@ -1,9 +1,9 @@
 """Reads stretches of days in a text: "last month", "from 3rd to 7th of May", "March to May 2019".
 
 A period is half-open: its end is the first day after it. A week runs from Monday to Sunday; "last 3
-days" are the three before today, "next 3 days" start tomorrow. Between two points the last one that is
-named belongs to the period. A range without a year is the first that is not over, told as past the
-latest that has begun. Words are English; month names also those of the locale.
+days" start three days ago and end with today, "next 3 days" start tomorrow. Between two points the last
+one that is named belongs to the period. A range without a year is the first that is not over, told as
+past the latest that has begun. Words are English; month names also those of the locale.
 """
 
 from __future__ import annotations
@@ -122,8 +122,6 @@ def _days_of_month(reading: Reading, today: date) -> Iterator[Period]:
                 number = names.months[groups["month"].lower()]
                 since = (last_date if past else next_date)(number, first, today)
             last = date_of(since.year, since.month, second) if since else None
-            if since is not None and last is not None and last < since and groups["from"]:
-                since = added(since, -1, "month")  # "from the 27th to the 3rd of april"
             if since is None or last is None or last < since:
                 continue
             yield Period(*found.span(), since, last + timedelta(days=1))

@@ -22,7 +22,9 @@ _AHEAD = re.compile(
     r"\b(?:will|won['\u2019]?t|shall|wanna|want(?:s|ed)?|wish|would|please|pls|plan(?:s|ning)?|need(?:s)?"
     r"|going[ ]to|gonna|can|could|may[ ](?:i|we)|let['\u2019]?s|remind|schedule|book|arrange|due"
     r"|expect(?:s|ed)?|tomorrow|supposed|scheduled|planned|booked|next|intend|hope|until[ ]then"
-    r"|like[ ]to|(?:get|have)[ ](?:it|them|him|her|me|us))\b|['\u2019](?:ll|d[ ]like)\b",
+    r"|like[ ]to"
+    r"|(?:have|['\u2019]?ve|has)[ ](?:you[ ]|we[ ]|i[ ]|they[ ])?got|ive[ ]got"
+    r"|(?:get|have)[ ](?:it|them|him|her|me|us))\b|['\u2019](?:ll|d[ ]like)\b",
     re.IGNORECASE,
 )
 _BACK = re.compile(
