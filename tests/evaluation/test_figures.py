@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -333,6 +335,13 @@ def test_the_reciprocal_rank_is_that_of_the_first_right_passage():
         "mrr_10": pytest.approx((1 + 1 / 2 + 0) / 3),
         "abstained": pytest.approx(2 / 4),
     }
+
+
+def test_where_questions_share_answers_the_rows_own_is_counted_apart():
+    shared = replace(question("a", "b"), own=frozenset({"b"}))
+    figures = question_figures([shared], [[ranking(("a", 0.9), ("b", 0.8))]])
+    assert figures["mrr_10"] == 1
+    assert figures["mrr_10_own_answer"] == {"set": 0.5}
 
 
 def test_the_eleventh_passage_counts_nothing():

@@ -234,6 +234,14 @@ def test_of_a_long_answer_the_first_tokens_are_ranked(tmp_path):
     assert len(words) == passages.MEDQUAD_TOKENS - 2
 
 
+def test_rows_with_the_same_question_share_their_answers(tmp_path):
+    first, second = SAMPLES["medquad"][:2]
+    rows = [first, second, second | {"question": first["question"], "answer": "A torn ligament."}]
+    cases = read_cases([write_rows(tmp_path / "m.jsonl", rows)], subject("rank")).cases
+    assert [case.expected for case in cases] == [{"0", "2"}, {"1"}, {"0", "2"}]
+    assert [case.own for case in cases] == [{"0"}, {"1"}, {"2"}]
+
+
 def test_a_pool_beyond_the_limit_is_sent_in_parts(tmp_path):
     case = read(tmp_path, subject("rank", most_candidates=1), "medquad").cases[1]
     parts = [request.candidates.candidates for request in case.requests()]

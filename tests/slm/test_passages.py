@@ -17,14 +17,16 @@ from slmesh.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, N
 from slmesh.mesh.manifest import Manifest, load_manifest
 from slmesh.mesh.service import Resources
 from slmesh.slm.passages.collection import read_collection
+from slmesh.slm.passages.heads import Heads, load_heads
 from slmesh.slm.passages.lexical import LexicalIndex
+from slmesh.slm.passages.measure import rank_speed
 from slmesh.slm.passages.scoring import load_scorer
 from slmesh.slm.passages.service import Passages
 from slmesh.tiers.encoder import SentenceEncoder
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "services/slmesh/slm/passages"
-BUNDLE = ROOT / "models" / "passages" / "0.1.0"
+BUNDLE = ROOT / "models" / "passages" / "0.2.0"
 GOLDEN = [json.loads(line) for line in (BUNDLE / "golden.jsonl").read_text().splitlines()]
 
 
@@ -236,6 +238,30 @@ def test_a_query_of_stop_words_scores_nothing() -> None:
     assert not LexicalIndex(["cats chase mice"]).scores("what is it").any()
 
 
+def test_heads_move_a_question_to_its_answer_and_keep_the_length() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    change = np.zeros((3, 3), np.float32)
+    change[0, 1] = 4.0
+    moved = Heads(query=change).of_queries(rows)
+    assert moved[0] @ rows[1] > 0.95
+    assert np.allclose(np.linalg.norm(moved, axis=1), 1)
+    assert np.array_equal(moved[1:], rows[1:])
+
+
+def test_a_bundle_without_heads_changes_nothing() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    heads = load_heads({"encoder.line": np.zeros(3, np.float32)})
+    assert heads.of_queries(rows) is rows
+    assert heads.of_passages(rows) is rows
+
+
+def test_the_shipped_bundle_has_heads_of_the_encoders_size() -> None:
+    heads = load_heads(load_bundle(BUNDLE).tensors())
+    assert heads.query is not None
+    assert heads.passage is not None
+    assert heads.query.shape == heads.passage.shape == (384, 384)
+
+
 def test_every_banking_intent_has_a_passage() -> None:
     rows = [json.loads(line) for line in (FOLDER / "bank_help.jsonl").read_text().splitlines()]
     assert len({intent for row in rows for intent in row["intents"]}) == 77
@@ -300,6 +326,11 @@ def test_batch_and_single_answers_are_the_same(encoding_service: Passages) -> No
     assert encoding_service.answer(requests) == [
         encoding_service.answer([request])[0] for request in requests
     ]
+
+
+def test_speed_is_measured_through_the_service(compiled_cache: Path) -> None:
+    speed = rank_speed(load_bundle(BUNDLE), compiled_cache, 50)
+    assert 0 < speed["encode_ms"] < speed["rank_ms"] <= speed["rank_p99_ms"]
 
 
 def test_a_long_query_says_where_reading_stopped(encoding_service: Passages) -> None:

@@ -169,6 +169,8 @@ class Question:
         pool: What it is asked of.
         expected: Ids of the passages that answer it; empty when none does.
         top_k: How many passages to ask for.
+        own: Ids of the passages that its own row names, where rows with the same question share
+            their answers; empty where they are all of ``expected``.
     """
 
     source: str
@@ -177,6 +179,7 @@ class Question:
     pool: Pool
     expected: frozenset[str]
     top_k: int = 10
+    own: frozenset[str] = frozenset()
 
     def requests(self) -> Sequence[Message]:
         """See :class:`Case`."""

@@ -16,7 +16,7 @@ from slmesh.evaluation.rows import Row
 from slmesh.evaluation.subject import Subject
 from slmesh.mesh.errors import InvalidArgument
 
-__all__ = ["MEDQUAD_TOKENS", "question_cases"]
+__all__ = ["MEDQUAD_TOKENS", "first_tokens", "question_cases"]
 
 MEDQUAD_TOKENS = 128
 """Tokens of an answer of MedQuAD that are ranked, those that open and close it included."""
@@ -104,18 +104,27 @@ def _entity(snippet: str) -> str:
 
 
 def _medquad(rows: Sequence[Row], subject: Subject) -> Iterator[Question]:
-    """Each question, asked of all answers of the rows; of an answer the first 128 tokens."""
+    """Each question, asked of all answers of the rows; of an answer the first 128 tokens.
+
+    Some questions are asked word for word in several rows, with an answer from another site each.
+    Nothing tells such rows apart, so each of their answers is right; the row's own is kept as well.
+    """
     if not rows:
         return
-    cut = _cut(subject.tokenizer)
+    cut = first_tokens(subject.tokenizer)
     passages = {str(place): cut(row.text("answer")) for place, row in enumerate(rows)}
     pool = _pool("medquad", passages, subject)
+    answers: dict[str, set[str]] = defaultdict(set)
     for place, row in enumerate(rows):
-        yield Question("medquad", row.place, row.text("question"), pool, frozenset({str(place)}))
+        answers[row.text("question")].add(str(place))
+    for place, row in enumerate(rows):
+        question, own = row.text("question"), frozenset({str(place)})
+        expected = frozenset(answers[question])
+        yield Question("medquad", row.place, question, pool, expected, own=own)
 
 
-def _cut(tokenizer_file: Path | None) -> Callable[[str], str]:
-    """Return what keeps the first tokens of a text, words where no tokenizer is compiled."""
+def first_tokens(tokenizer_file: Path | None) -> Callable[[str], str]:
+    """Return what keeps the first :data:`MEDQUAD_TOKENS`; words where there is no tokenizer."""
     most = MEDQUAD_TOKENS - _SPECIAL_TOKENS
     if tokenizer_file is None:
         return lambda text: " ".join(text.split()[:most])

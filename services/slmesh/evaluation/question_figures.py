@@ -25,8 +25,9 @@ def question_figures(
     Returns:
         ``accuracy``, the share of questions whose first passage is right, or that are abstained on
         where no passage is; ``mrr_10`` over the questions that have an answer, see
-        :func:`reciprocal_rank`, by the order alone, abstained or not; ``abstained``; and, of several
-        sources, ``mrr_10_by_source``.
+        :func:`reciprocal_rank`, by the order alone, abstained or not; ``abstained``; of several
+        sources ``mrr_10_by_source``; and, where rows with the same question share their answers,
+        ``mrr_10_own_answer`` by source, in which only the row's own answer is right.
     """
     orders = [merged(responses) for responses in answers]
     ranks = [
@@ -48,6 +49,12 @@ def question_figures(
     if answered:
         figures["mrr_10"] = sum(answered) / len(answered)
     figures["abstained"] = sum(abstained) / len(cases)
+    own: dict[str, list[float]] = {}
+    for case, order in zip(cases, orders, strict=True):
+        if case.own:
+            own.setdefault(case.source, []).append(reciprocal_rank(order, case.own))
+    if own:
+        figures["mrr_10_own_answer"] = {name: sum(rs) / len(rs) for name, rs in sorted(own.items())}
     if len(by_source) > 1:
         figures["mrr_10_by_source"] = {
             source: sum(found) / len(found) for source, found in sorted(by_source.items())

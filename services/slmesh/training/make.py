@@ -77,7 +77,7 @@ def _guard(recipe: Path, data_dir: Path, cache_dir: Path, progress: Progress) ->
 
 
 def _passages(recipe: Path, data_dir: Path, cache_dir: Path, progress: Progress) -> Bundle:
-    return ranking.train(recipe, data_dir, cache_dir, _saying(progress))
+    return ranking.train(recipe, data_dir, cache_dir, progress)
 
 
 def _saying(progress: Progress) -> Callable[[str], None]:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from slmesh.slm.passages.lexical import LexicalIndex
-from slmesh.slm.passages.scoring import LONE_LEAD
 from slmesh.tiers.calibration import expected_calibration_error, sigmoid
 from slmesh.tiers.encoder import SentenceEncoder
 from slmesh.training.ranking_data import Asked
+from slmesh.training.ranking_figures import mrr, top_two
 
 __all__ = ["Question", "RankingFit", "fit_ranking"]
 
@@ -68,8 +68,8 @@ def fit_ranking(
     asked = _asked(entries, questions, encoder)
     fits = {"lexical": _fit(asked, 1.0)}
     if encoder is not None:
-        best = max(WORDS_TRIED, key=lambda words: _mrr(asked, words))
-        tried = {str(words): _mrr(asked, words) for words in WORDS_TRIED}
+        best = max(WORDS_TRIED, key=lambda words: mrr(asked, words))
+        tried = {str(words): mrr(asked, words) for words in WORDS_TRIED}
         fit = _fit(asked, best)
         fits["encoder"] = replace(fit, metrics=fit.metrics | {"mrr_10_by_words": tried})
     return fits
@@ -91,15 +91,6 @@ def _asked(
     ]
 
 
-def _mrr(asked: Sequence[Asked], words: float) -> float:
-    ranks = []
-    for question in asked:
-        order = np.argsort(-question.scores(words), kind="stable")[:10].tolist()
-        right = [place for place, index in enumerate(order) if index in question.answers]
-        ranks.append(1 / (right[0] + 1) if right else 0.0)
-    return float(np.mean(ranks))
-
-
 def _fit(asked: Sequence[Asked], words: float) -> RankingFit:
     """Fit one tier: each question once with its passages, and once without, when nothing is right."""
     from sklearn.linear_model import LogisticRegression
@@ -107,14 +98,14 @@ def _fit(asked: Sequence[Asked], words: float) -> RankingFit:
     tops, right = [], []
     for question in asked:
         scores = question.scores(words)
-        place, *inputs = _top_two(scores)
+        place, *inputs = top_two(scores)
         tops.append(inputs)
         right.append(place in question.answers)
     answered = np.array(right)
     for question in asked:
         scores = question.scores(words).copy()
         scores[list(question.answers)] = _FORBIDDEN
-        tops.append(list(_top_two(scores)[1:]))
+        tops.append(list(top_two(scores)[1:]))
     inputs_all, targets = np.array(tops), np.concatenate([answered, np.zeros(len(asked), bool)])
     line = {"score": 1.0, "lead": 0.0, "bias": 0.0}
     if answered.any():
@@ -135,7 +126,7 @@ def _fit(asked: Sequence[Asked], words: float) -> RankingFit:
     enough = probability >= least["probability"]
     metrics = {
         "n": len(asked),
-        "mrr_10": _mrr(asked, words),
+        "mrr_10": mrr(asked, words),
         "right_first": float(answered.mean()),
         "answered": float(enough[: len(asked)].mean()),
         "right_of_answered": float(answered[enough[: len(asked)]].mean()) if enough.any() else 0.0,
@@ -143,10 +134,3 @@ def _fit(asked: Sequence[Asked], words: float) -> RankingFit:
         "ece": expected_calibration_error(probability, targets),
     }
     return RankingFit(words, line, least, metrics)
-
-
-def _top_two(scores: np.ndarray) -> tuple[int, float, float]:
-    """Return the place of the best passage, its score, and its lead over the second."""
-    order = np.argsort(-scores, kind="stable")[:2].tolist()
-    best = float(scores[order[0]])
-    return order[0], best, best - float(scores[order[1]]) if len(order) > 1 else LONE_LEAD

@@ -1,13 +1,14 @@
-"""Makes the passages bundle: how meaning and words are mixed, calibration and thresholds.
+"""Makes the passages bundle: heads, how meaning and words are mixed, calibration and thresholds.
 
-The backbone is used as it is, so nothing is trained but a few numbers, chosen on validation rows; test
-rows are not read.
+The heads are trained on training rows; every other number is chosen on validation rows. Test rows are
+not read.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +17,52 @@ import yaml
 
 from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.slm.passages.lexical import LexicalIndex
-from slmesh.slm.passages.scoring import LONE_LEAD, mixed
-from slmesh.tiers.calibration import expected_calibration_error, sigmoid
-from slmesh.tiers.encoder import SentenceEncoder, load_encoder
-from slmesh.training.ranking_data import OWN, PUBLIC, UNRELATED, Asked, ask_all
+from slmesh.slm.passages.heads import PASSAGE, QUERY, Heads, load_heads
+from slmesh.slm.passages.measure import rank_speed
+from slmesh.tiers.encoder import TOKENIZER_FILE, encoder_folder
+from slmesh.training.embeddings import embed
+from slmesh.training.ranking_data import PUBLIC, Asked, Pool, ask, read_pools, texts_of
+from slmesh.training.ranking_figures import (
+    TIERS,
+    choose_words,
+    fit_judge,
+    left_out_figures,
+    measure,
+)
 from slmesh.training.ranking_report import card
+from slmesh.weights.fetch import Progress
 
-__all__ = ["train"]
+__all__ = ["calibrate_again", "train", "write_card_again"]
 
 _BACKBONE = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_TIERS = ("encoder", "lexical")
-_SOURCES = (*PUBLIC, OWN)
+_WRITTEN_AGAIN = ("format", "files", "digest")
+_GOLDEN, _TESTED = "golden.jsonl", "tested.json"
 
 
-def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], None]) -> Bundle:
-    """Choose, calibrate, measure and write the passages bundle.
+def train(recipe: Path, data_dir: Path, cache_dir: Path, progress: Progress) -> Bundle:
+    """Train, choose, calibrate, measure and write the passages bundle.
+
+    Embeddings are kept, so a run that was ended goes on where it was.
 
     Args:
         recipe: The recipe; the bundle is written to a folder next to it, named by the version.
         data_dir: The folder with one folder for each public data set.
-        cache_dir: Where the compiled backbone lies.
-        say: Told of each step.
+        cache_dir: Where the compiled backbone lies, and embeddings are kept.
+        progress: Told of each step.
 
     Raises:
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
-    plan = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    for entry in plan["data"]:
-        for name, expected in entry["files"].items():
-            found = digest_of(data_dir / name).removeprefix("sha256:")
-            if found != expected:
-                raise FailedPrecondition(f"{name}: expected sha256 {expected}, found {found}")
-    encoder = load_encoder(cache_dir, _BACKBONE)
-    if encoder is None:
-        raise FailedPrecondition("no compiled encoder: run `slmesh models compile`")
-    numbers = plan["numbers"]
-    say("asking")
-    asked = ask_all(data_dir, encoder, numbers["unrelated_rows"], plan["seed"])
-    say(f"{len(asked)} questions asked")
-    words, tried = _choose_words(asked, numbers)
+    from slmesh.training.ranking_heads import train_heads  # torch, which only training needs
+
+    plan = _plan(recipe, data_dir)
+    pools = read_pools(data_dir, _tokenizer(cache_dir), train=True)
+    vectors = _embedded(pools, cache_dir, progress)
+    heads = train_heads(pools, vectors, plan["heads"], plan["seed"], progress)
+    elsewhere = {
+        source: train_heads(pools, vectors, _without(source, plan["heads"]), plan["seed"], progress)
+        for source in plan["heads"]["sources"]
+    }
     content: dict[str, Any] = {
         "name": plan["name"],
         "version": plan["version"],
@@ -63,138 +70,168 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
         "label_set": {"labels": ["answers"]},
         "tiers": ["lexical", "encoder"],
         "backbone": {"name": "all-MiniLM-L6-v2", "digest": _BACKBONE},
-        "calibration": {"collections": [OWN]},
-        "thresholds": {},
-        "parameters": {"encoder": {"words": words}, "lexical": {"words": 1.0}},
-        "metrics": {"tried": tried, "speed": _speed(encoder, words)},
         "data": plan["data"],
         "recipe_digest": digest_of(recipe),
+        "metrics": {"trained_on": _counts(pools)},
     }
-    for tier in _TIERS:
-        weight = content["parameters"][tier]["words"]
-        line, least, measured = _calibrate(asked, weight, numbers)
-        content["calibration"][tier] = line
-        content["thresholds"][tier] = least
-        content["metrics"][tier] = measured
     folder = recipe.parent / plan["version"]
-    golden = (folder / "golden.jsonl").read_text(encoding="utf-8")
-    # The bundle format always has weights; this model's are the line of each tier.
-    tensors = {
-        f"{tier}.line": np.array(list(content["calibration"][tier].values()), np.float32)
-        for tier in _TIERS
+    asked = _Validation(plan, data_dir, cache_dir, progress)
+    fitted = _fitted(asked, heads, plan)
+    words = fitted["parameters"]["encoder"]["words"]
+    left_out = {
+        source: left_out_figures(asked.ask(found, source), words, plan["numbers"])
+        for source, found in elsewhere.items()
     }
-    return write_bundle(
-        folder, content, tensors, {"golden.jsonl": golden, "card.md": card(content)}
-    )
+    content["metrics"]["left_out"] = left_out
+    # Passages of a request are of no set the heads know, so a set they do not know sets this.
+    least = min(left_out[source]["least_score"] for source in PUBLIC)
+    fitted["thresholds"]["encoder"]["score"] = least
+    return asked.write(folder, content, heads, fitted)
 
 
-def _mrr(asked: Sequence[Asked], source: str, words: float) -> float:
-    """Return the mean reciprocal rank of the first right passage among the first ten."""
-    ranks = []
-    for question in asked:
-        if question.source == source:
-            order = np.argsort(-question.scores(words), kind="stable")[:10].tolist()
-            right = [place for place, index in enumerate(order) if index in question.answers]
-            ranks.append(1 / (right[0] + 1) if right else 0.0)
-    return float(np.mean(ranks))
+def write_card_again(
+    recipe: Path, bundle: Bundle, data_dir: Path, cache_dir: Path, progress: Progress
+) -> Bundle:
+    """Measure a bundle on validation rows again, and write its card, plots and metrics."""
+    plan = _plan(recipe, data_dir)
+    asked = _Validation(plan, data_dir, cache_dir, progress)
+    fitted = {key: bundle.content[key] for key in ("parameters", "calibration", "thresholds")}
+    return asked.write(bundle.folder, _bare(bundle), load_heads(bundle.tensors()), fitted)
 
 
-def _choose_words(
-    asked: Sequence[Asked], numbers: Mapping[str, Any]
-) -> tuple[float, dict[str, dict[str, float]]]:
-    """Return the weight with the best mean MRR@10 that costs no set more than allowed, and all."""
-    tried = {
-        str(words): {source: _mrr(asked, source, words) for source in _SOURCES}
-        for words in numbers["words_tried"]
-    }
-    plain = tried[str(0.0)]
-    allowed = [
-        words
-        for words, row in tried.items()
-        if all(row[source] >= plain[source] - numbers["most_lost"] for source in _SOURCES)
-    ]
-    return float(max(allowed, key=lambda words: sum(tried[words].values()))), tried
+def calibrate_again(
+    recipe: Path, bundle: Bundle, version: str, data_dir: Path, cache_dir: Path, progress: Progress
+) -> Bundle:
+    """Choose the weight of words, calibration and thresholds anew, and write another version."""
+    plan = _plan(recipe, data_dir)
+    asked = _Validation(plan, data_dir, cache_dir, progress)
+    heads = load_heads(bundle.tensors())
+    content = _bare(bundle) | {"version": version}
+    fitted = _fitted(asked, heads, plan)
+    # It rests on heads trained without each set, which are not kept.
+    fitted["thresholds"]["encoder"]["score"] = bundle.thresholds["encoder"]["score"]
+    return asked.write(recipe.parent / version, content, heads, fitted)
 
 
-def _top_two(scores: np.ndarray) -> tuple[int, float, float]:
-    """Return the place of the best passage, its score, and its lead over the second."""
-    order = np.argsort(-scores, kind="stable")[:2].tolist()
-    best = float(scores[order[0]])
-    return order[0], best, best - float(scores[order[1]]) if len(order) > 1 else LONE_LEAD
+class _Validation:
+    """The validation questions, and what is written from them."""
 
+    def __init__(
+        self, plan: Mapping[str, Any], data_dir: Path, cache_dir: Path, progress: Progress
+    ) -> None:
+        numbers = plan["numbers"]
+        self.plan, self.cache_dir, self.progress = plan, cache_dir, progress
+        self.pools = read_pools(
+            data_dir,
+            _tokenizer(cache_dir),
+            train=False,
+            unrelated_rows=numbers["unrelated_rows"],
+            seed=plan["seed"],
+        )
+        self.vectors = _embedded(self.pools, cache_dir, progress)
 
-def _calibrate(
-    asked: Sequence[Asked], words: float, numbers: Mapping[str, Any]
-) -> tuple[dict[str, float], dict[str, float], dict[str, Any]]:
-    """Return the line fitted on one half of the questions, thresholds, and the other half's figures.
+    def ask(self, heads: Heads, source: str = "") -> list[Asked]:
+        """Return all questions, or those of one source, asked with some heads."""
+        self.progress("asking the validation questions", 0.0)
+        pools = [pool for pool in self.pools if source in ("", pool.source)]
+        return ask(pools, self.vectors, heads)
 
-    The line is fitted on questions to the project's own collection and on unrelated ones. Lines over
-    all sets were tried: what a score means differs too much between them.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    tops = [_top_two(question.scores(words)) for question in asked]
-    names = np.array([question.source for question in asked])
-    first_half = np.array([question.half == 0 for question in asked])
-    inputs = np.array([top[1:] for top in tops])
-    right = np.array(
-        [top[0] in question.answers for top, question in zip(tops, asked, strict=True)]
-    )
-    fitted = first_half & np.isin(names, (OWN, UNRELATED))
-    model = LogisticRegression(C=1e4, max_iter=500).fit(inputs[fitted], right[fitted])
-    probability = sigmoid(inputs @ model.coef_[0] + model.intercept_[0])
-    unrelated = fitted & (names == UNRELATED)
-    line = {
-        "score": float(model.coef_[0, 0]),
-        "lead": float(model.coef_[0, 1]),
-        "bias": float(model.intercept_[0]),
-    }
-    found = first_half & right
-    least = {
-        "probability": float(
-            np.quantile(probability[unrelated], 1 - numbers["unrelated_answered"])
-        ),
-        "score": min(
-            float(np.quantile(inputs[found & (names == name), 0], numbers["right_lost"]))
-            for name in PUBLIC
-        ),
-    }
-    measured: dict[str, Any] = {"mrr_10": {name: _mrr(asked, name, words) for name in _SOURCES}}
-    for name in (OWN, UNRELATED, *PUBLIC):
-        held = ~first_half & (names == name)
-        enough = probability >= least["probability"]
-        if name in PUBLIC:
-            enough = inputs[:, 0] >= least["score"]
-        measured[name] = {
-            "n": int(held.sum()),
-            "right_first": float(right[held].mean()),
-            "answered": float(enough[held].mean()),
-            "right_of_answered": float(right[held & enough].mean()),
+    def write(
+        self, folder: Path, content: dict[str, Any], heads: Heads, fitted: Mapping[str, Any]
+    ) -> Bundle:
+        """Measure with all numbers in place, and write the bundle with card and plots."""
+        content |= fitted
+        asked = self.ask(heads)
+        measured = {tier: measure(asked, tier, content) for tier in TIERS}
+        plots = measured["encoder"].plots
+        golden = (folder.parent / _GOLDEN).read_text(encoding="utf-8")
+        tensors = _tensors(content, heads)
+        self.progress("measuring speed", 0.0)
+        with tempfile.TemporaryDirectory() as scratch:
+            bare = write_bundle(Path(scratch), content, tensors, {_GOLDEN: golden})
+            speed = rank_speed(bare, self.cache_dir)
+        content["metrics"] = {
+            "trained_on": content["metrics"].get("trained_on", {}),
+            "left_out": content["metrics"].get("left_out", {}),
+            "tried": choose_words(asked, self.plan["numbers"])[1],
+            "tried_without_heads": choose_words(self.ask(Heads()), self.plan["numbers"])[1],
+            "speed": speed,
+            **{tier: found.figures for tier, found in measured.items()},
         }
-    both = ~first_half & np.isin(names, (OWN, UNRELATED))
-    measured["ece"] = expected_calibration_error(probability[both], right[both])
-    return line, least, measured
+        tested = _tested(folder.parent / _TESTED, content["version"])
+        texts = {_GOLDEN: golden, "card.md": card(content, tuple(plots), tested), **plots}
+        return write_bundle(folder, content, tensors, texts)
 
 
-def _speed(encoder: SentenceEncoder, words: float) -> dict[str, float]:
-    """Return the least time to encode a question and to score and order 10,000 passages, in ms."""
-    draw = np.random.default_rng(0)
-    vectors = draw.standard_normal((10_000, 384), np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    vocabulary = [f"w{number}" for number in range(4000)]
-    index = LexicalIndex([" ".join(draw.choice(vocabulary, 40)) for _ in range(10_000)])
-    starts = np.arange(10_000)
-    question = "how long does a transfer to w12 w57 w900 w1234 take until it arrives"
-    encode, rank = [], []
-    for _ in range(31):
-        started = time.perf_counter()
-        query = encoder.encode([question])[0]
-        encoded = time.perf_counter()
-        entries = mixed(vectors @ query, index.scores(question), words)
-        np.argpartition(-np.maximum.reduceat(entries, starts), 10)[:10]
-        encode.append(encoded - started)
-        rank.append(time.perf_counter() - encoded)
-    return {
-        "encode_ms": 1e3 * min(encode),
-        "rank_10000_ms": 1e3 * min(rank),
+def _tensors(content: Mapping[str, Any], heads: Heads) -> dict[str, np.ndarray]:
+    """Return the arrays of a bundle, which always has some; without heads, the line of each tier."""
+    tensors = {
+        f"{tier}.line": np.array(
+            [content["calibration"][tier][key] for key in ("score", "lead", "bias")], np.float32
+        )
+        for tier in TIERS
     }
+    for name, change in ((QUERY, heads.query), (PASSAGE, heads.passage)):
+        if change is not None:
+            tensors[name] = change.astype(np.float16)
+    return tensors
+
+
+def _fitted(asked: _Validation, heads: Heads, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weight of words, the calibration and the thresholds of both tiers."""
+    questions, numbers = asked.ask(heads), plan["numbers"]
+    words, _ = choose_words(questions, numbers)
+    parameters = {"encoder": {"words": words}, "lexical": {"words": 1.0}}
+    judges = {tier: fit_judge(questions, parameters[tier]["words"], numbers) for tier in TIERS}
+    return {
+        "parameters": parameters,
+        "calibration": {"collections": ["bank_help"], **{t: j.line for t, j in judges.items()}},
+        "thresholds": {tier: judge.least for tier, judge in judges.items()},
+    }
+
+
+def _without(source: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of heads that are trained without a source, in fewer steps."""
+    sources = {name: plan for name, plan in numbers["sources"].items() if name != source}
+    return {**numbers, "sources": sources, "steps": numbers["steps_without_a_source"]}
+
+
+def _plan(recipe: Path, data_dir: Path) -> dict[str, Any]:
+    plan: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    for entry in plan["data"]:
+        for name, expected in entry["files"].items():
+            found = digest_of(data_dir / name).removeprefix("sha256:")
+            if found != expected:
+                raise FailedPrecondition(f"{name}: expected sha256 {expected}, found {found}")
+    return plan
+
+
+def _tokenizer(cache_dir: Path) -> Path:
+    path = encoder_folder(cache_dir, _BACKBONE) / TOKENIZER_FILE
+    if not path.is_file():
+        raise FailedPrecondition("no compiled encoder: run `slmesh models compile`")
+    return path
+
+
+def _embedded(pools: Sequence[Pool], cache_dir: Path, progress: Progress) -> dict[str, np.ndarray]:
+    texts = texts_of(pools)
+    return dict(zip(texts, embed(texts, cache_dir, _BACKBONE, progress), strict=True))
+
+
+def _counts(pools: Sequence[Pool]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for pool in pools:
+        counts[pool.source] = counts.get(pool.source, 0) + len(pool.questions)
+    return counts
+
+
+def _bare(bundle: Bundle) -> dict[str, Any]:
+    return {key: value for key, value in bundle.content.items() if key not in _WRITTEN_AGAIN}
+
+
+def _tested(path: Path, version: str) -> Mapping[str, Any]:
+    """Return what `slmesh eval` printed for this version on the shared test rows; nothing without."""
+    if not path.is_file():
+        return {}
+    tested: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return tested if tested.get("version") == version else {}

@@ -26,8 +26,9 @@ def tune_scales(
     """Fine-tune the encoder on the rows of all scales.
 
     Args:
-        recipe: The numbers; ``encoder.fine_tuning.repeats`` says how often the rows of a small scale
-            are read in an epoch, 1 where it does not name the scale.
+        recipe: The numbers; of ``encoder.fine_tuning``, ``repeats`` says how often the rows of a
+            small scale are read in an epoch, 1 where it does not name the scale, and ``most_rows``
+            how many rows of one level are drawn, all without it.
         examples: The rows of each scale.
         cache_dir: The folder of everything fetched or compiled, and of checkpoints.
         progress: Told of each step.
@@ -35,16 +36,18 @@ def tune_scales(
     Returns:
         The encoder, and the head of each scale: weights (D, C) and bias (C,) of its levels.
     """
-    repeats = recipe.encoder["fine_tuning"].get("repeats", {})
+    numbers = recipe.encoder["fine_tuning"]
+    random = np.random.default_rng(recipe.seed)
     texts: list[str] = []
     held_texts: list[str] = []
     labels, held_labels, sizes = [], [], []
     first = 0
     for scale, rows in examples.items():
         count = len(recipe.scales[scale])
-        for _ in range(repeats.get(scale, 1)):
-            texts += rows.texts
-            labels.append(rows.labels + first)
+        drawn = _drawn(rows.labels, numbers.get("most_rows", len(rows.labels)), random)
+        for _ in range(numbers.get("repeats", {}).get(scale, 1)):
+            texts += [rows.texts[i] for i in drawn.tolist()]
+            labels.append(rows.labels[drawn] + first)
         held_texts += rows.held_texts
         held_labels.append(rows.held_labels + first)
         sizes.append(count)
@@ -66,3 +69,11 @@ def tune_scales(
         for place, scale in enumerate(examples)
     }
     return encoder, heads
+
+
+def _drawn(labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """Return places of at most so many rows of each label, in their order."""
+    kept = [
+        random.permutation(np.flatnonzero(labels == label))[:most] for label in np.unique(labels)
+    ]
+    return np.sort(np.concatenate(kept))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from slmesh.mesh.bundle import Bundle
 from slmesh.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, NotFound
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.service import Resources
-from slmesh.slm.passages.collection import Collection, read_collection
+from slmesh.slm.passages.collection import Collection, Passage, read_collection
+from slmesh.slm.passages.heads import Heads, load_heads
 from slmesh.slm.passages.lexical import LexicalIndex
 from slmesh.slm.passages.scoring import Scorer, load_scorer
 from slmesh.tiers.encoder import Encoded, SentenceEncoder, load_encoder
@@ -40,6 +42,7 @@ class Passages:
     _name: str
     _encoder: SentenceEncoder | None
     _scorer: Scorer
+    _heads: Heads
     _collections: Mapping[str, Collection]
 
     def load(self, resources: Resources) -> None:
@@ -53,9 +56,10 @@ class Passages:
         backbone = (self._bundle.backbone or {}).get("digest", "")
         self._encoder = load_encoder(resources.cache_dir, backbone, resources.threads)
         self._scorer = load_scorer(self._bundle, self._tier)
+        self._heads = load_heads(self._bundle.tensors())
         self._remembered: dict[bytes, np.ndarray] = {}
         self._collections = {
-            name: read_collection(path, self._encoder, backbone, resources.cache_dir)
+            name: self._moved(read_collection(path, self._encoder, backbone, resources.cache_dir))
             for name, path in _declared(resources).items()
         }
 
@@ -99,8 +103,9 @@ class Passages:
         encoded: Encoded | None = None
         if self._encoder is not None:
             encoded = self._encoder.encode_with_cuts([requests[index].query for index in good])
+        vectors = self._heads.of_queries(encoded.embeddings) if encoded is not None else None
         for row, index in enumerate(good):
-            vector = encoded.embeddings[row] if encoded is not None else None
+            vector = vectors[row] if vectors is not None else None
             response = self._rank(requests[index], vector)
             cut = encoded.truncated_at[row] if encoded is not None else None
             if cut is not None:
@@ -117,15 +122,13 @@ class Passages:
         if request.WhichOneof("source") == "collection":
             collection = self._collections[request.collection]
             response.collection_revision = collection.revision
-            ids = [passage.id for passage in collection.passages]
-            texts = [passage.text for passage in collection.passages]
+            passages: Sequence[Passage] = collection.passages
             starts, lexical, vectors = collection.starts, collection.lexical, collection.vectors
         else:
             candidates = request.candidates.candidates
-            ids = [candidate.id for candidate in candidates]
-            texts = [""] * len(ids)
+            passages = [Passage(candidate.id, "", "") for candidate in candidates]
             indexed = [candidate.text for candidate in candidates]
-            starts = np.arange(len(ids))
+            starts = np.arange(len(passages))
             lexical, vectors = LexicalIndex(indexed), self._candidate_vectors(indexed)
         if not any(character.isalnum() for character in request.query):
             response.abstention.reason = abstention_pb2.ABSTENTION_REASON_NO_CONTENT
@@ -137,7 +140,11 @@ class Passages:
         second = float(scores[order[1]]) if len(order) > 1 else None
         verdict = self._scorer.judge(float(scores[order[0]]), second, request.collection)
         best = [
-            RankedPassage(id=ids[index], text=texts[index], score=_rounded(float(scores[index])))
+            RankedPassage(
+                id=passages[index].id,
+                text=passages[index].text,
+                score=_rounded(float(scores[index])),
+            )
             for index in order[:top]
         ]
         if not verdict.answers:
@@ -155,6 +162,12 @@ class Passages:
         response.ranking.passages.extend(best)
         return response
 
+    def _moved(self, collection: Collection) -> Collection:
+        """Return a collection with its vectors as the passages' head has them."""
+        if collection.vectors is None:
+            return collection
+        return replace(collection, vectors=self._heads.of_passages(collection.vectors))
+
     def _candidate_vectors(self, texts: Sequence[str]) -> np.ndarray | None:
         if self._encoder is None:
             return None
@@ -166,7 +179,7 @@ class Passages:
         if len(self._remembered) + len(unknown) > _REMEMBERED_TEXTS:
             self._remembered = {}
             unknown = dict(zip(keys, texts, strict=True))
-        made = self._encoder.encode(list(unknown.values()))
+        made = self._heads.of_passages(self._encoder.encode(list(unknown.values())))
         self._remembered.update(zip(unknown, made, strict=True))
         return np.stack([self._remembered[key] for key in keys])
 
