@@ -92,7 +92,6 @@ class NgramHasher:
 
     def _hash(self, spaced: list[str]) -> Ngrams:
         codes = np.frombuffer("".join(spaced).encode("utf-32-le", "replace"), np.uint32)  # (L,)
-        rows = np.repeat(np.arange(len(spaced)), [len(text) for text in spaced])  # (L,)
         prefix = np.zeros(len(codes) + 1, np.uint64)
         np.cumsum(codes * self._powers[: len(codes)], out=prefix[1:])
         spaces = np.flatnonzero(codes == _SPACE)
@@ -106,9 +105,11 @@ class NgramHasher:
         hashes ^= hashes >> _SHIFT
         hashes *= _MIX
         buckets = (hashes ^ (hashes >> _SHIFT)) * _MIX >> self._down
-        row_of = rows.take(starts).astype(np.uint64)
+        if len(spaced) > 1:
+            rows = np.repeat(np.arange(len(spaced), dtype=np.uint64), [len(t) for t in spaced])
+            buckets |= rows.take(starts) << np.uint64(32)
         # One sort groups by text and by bucket; a text's equal n-grams become one with a count.
-        keys = np.sort((row_of << np.uint64(32)) | buckets)
+        keys = np.sort(buckets)
         new = np.ones(len(keys) + 1, bool)  # the end stands for one more
         np.not_equal(keys[1:], keys[:-1], out=new[1:-1])
         first = np.flatnonzero(new)
@@ -139,15 +140,18 @@ class NgramHasher:
         """Return starts and ends of all word n-grams, the spaces around them left out."""
         starts, ends = [], []
         word = gaps > 1  # (W,): no word stands between the spaces of a seam
+        seamless = bool(word.all())
         for size in self.word_sizes:
             if len(word) < size:
                 continue
-            whole = word[: len(word) - size + 1]
-            for k in range(1, size):
-                whole = whole & word[k : len(word) - size + 1 + k]
-            chosen = np.flatnonzero(whole)
-            starts.append(spaces[chosen] + 1)
-            ends.append(spaces[chosen + size])
+            first, last = spaces[: len(word) - size + 1] + 1, spaces[size:]
+            if not seamless:
+                whole = word[: len(first)]
+                for k in range(1, size):
+                    whole = whole & word[k : len(first) + k]
+                first, last = first[whole], last[whole]
+            starts.append(first)
+            ends.append(last)
         if not starts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         return np.concatenate(starts), np.concatenate(ends)
