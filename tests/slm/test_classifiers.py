@@ -115,4 +115,5 @@ def test_a_fine_tuned_bundle_names_the_encoder_its_adapter_gives(name: str) -> N
 
 def test_the_bundle_is_small(name: str) -> None:
     folder = find_bundle(name, [REPOSITORY / "models"])
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 3_000_000
+    # of it 3.4 MB are the 9,000 training texts that vote, 384 bytes each
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
