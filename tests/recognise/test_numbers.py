@@ -58,11 +58,11 @@ import pytest
         pytest.param("2.33 k, 1MM", [2330.0, 1000000.0], id="suffixes"),
         pytest.param("1m long, 3m", [], id="metres"),
         pytest.param("a third party, a fifth attempt", [], id="ordinals-before-nouns"),
-        pytest.param("by 3/4, 24/7, 5/17/2018", [], id="dates-and-ratios"),
+        pytest.param("by 3/4, 24/7, 10:30, 1/2/3", [], id="dates-and-ratios"),
         pytest.param("my 401 k", [401.0], id="k-apart"),
         pytest.param("10.7 K/9", [10.7, 9.0], id="rate"),
         pytest.param("ref E10, 12e, 1e5b", [], id="codes"),
-        pytest.param("10:30 on 5/17/2018", [], id="parts-of-codes"),
+        pytest.param("10:30 on 5/17/2018", [5.0, 17.0, 2018.0], id="parts-of-a-date"),
     ],
 )
 def test_numbers_are_read_in_digits_and_words(find, text, expected):

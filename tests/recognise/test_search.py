@@ -164,6 +164,11 @@ def test_an_email_inside_a_url_is_part_of_the_url():
     assert kinds == ["url"]
 
 
+def test_a_date_stands_for_the_numbers_in_it():
+    kinds = [match.kind for match in recognise("on 5/11/2018", {"date", "number"}, CONTEXT)]
+    assert kinds == ["date"]
+
+
 def test_a_joined_date_and_time_stands_for_its_parts():
     matches = recognise("tomorrow at 5pm", KINDS, CONTEXT)
     assert [match.kind for match in matches] == ["date_time"]

@@ -26,6 +26,9 @@ _ONE_IS_NO_COUNT = re.compile(
 )
 _DIVIDES = re.compile(r"[ ](?:over|(?P<in>in))[ ]", re.IGNORECASE)
 _ENDS = re.compile(r"[ ]{0,2}(?:$|[.,;:!?)\"'](?![0-9])|(?:of|and|or|is|are)\b)", re.IGNORECASE)
+_FULL_DATE = re.compile(
+    r"(?<![\w/.:-])([0-3]?[0-9])/([0-3]?[0-9])/((?:19|20)[0-9]{2})(?![\w/:]|[.,-][0-9])"
+)
 _GLUED_AFTER = re.compile(r"[\w]|[:/][0-9]|-[0-9]")
 _METRES = re.compile(r"[0-9]m$|(?<![.,0-9])[0-9]+b$")
 """Letters that stand for a scale in money only: "1m" is a length."""
@@ -68,7 +71,7 @@ _NOT_PEOPLE = re.compile(
 
 
 def numbers(reading: Reading) -> Iterator[Match]:
-    """Find plain numbers; the value is a float."""
+    """Find plain numbers, those of a date in numbers too; the value is a float."""
     text = reading.text
     taken_until = 0
     for quantity, following in zip_longest(reading.quantities, reading.quantities[1:]):
@@ -79,6 +82,10 @@ def numbers(reading: Reading) -> Iterator[Match]:
             end, value = following.end, value / following.value
             taken_until = end
         yield match_at("number", text, quantity.start, end, float(value))
+    for found in _FULL_DATE.finditer(text):
+        for group in (1, 2, 3):
+            # a date stands where one is asked for: it is the stronger kind
+            yield match_at("number", text, *found.span(group), float(found.group(group)))
 
 
 def _is_divided(text: str, top: Quantity, bottom: Quantity) -> bool:
