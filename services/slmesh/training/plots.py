@@ -7,16 +7,17 @@ measures nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
-__all__ = ["confusion", "reliability", "risk_coverage"]
+__all__ = ["confusion", "curves", "reliability", "risk_coverage"]
 
 _LEFT, _TOP, _SIDE = 56, 34, 240
 _WIDTH, _HEIGHT = _LEFT + _SIDE + 20, _TOP + _SIDE + 48
 _INK, _GREY, _BLUE, _RED = "#222", "#999", "#2b6cb0", "#c53030"
+_COLOURS = (_BLUE, _RED, "#2f855a", "#6b46c1", "#b7791f")
 _BINS = 15
 _WORST = 10
 _CELL = 26
@@ -71,6 +72,35 @@ def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> str:
     return _frame(title, "share answered", "error", [_line(points, _RED)], top=most)
 
 
+def curves(
+    title: str,
+    below: str,
+    beside: str,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    right: float = 1.0,
+) -> str:
+    """Draw lines with their names, from 0 to `right` and from 0 to 1.
+
+    Args:
+        title: Above the plot.
+        below: What the horizontal axis is.
+        beside: What the vertical axis is.
+        lines: Points by name; points beyond the axes are left out.
+        right: Where the horizontal axis ends, > 0.
+    """
+    shapes = []
+    for at, (name, points) in enumerate(lines.items()):
+        colour = _COLOURS[at % len(_COLOURS)]
+        inside = [(x / right, y) for x, y in points if 0 <= x <= right]
+        shapes.append(_line(inside, colour))
+        y = _TOP + _SIDE - 10 - 14 * (len(lines) - 1 - at)
+        shapes.append(
+            f'<text x="{_LEFT + _SIDE - 8}" y="{y}" text-anchor="end" fill="{colour}">'
+            f"{escape(name)}</text>"
+        )
+    return _frame(title, below, beside, shapes, right=right)
+
+
 def confusion(truth: Sequence[str], found: Sequence[str]) -> str:
     """Draw how often the labels with the most mistakes are taken for one another.
 
@@ -113,15 +143,17 @@ def confusion(truth: Sequence[str], found: Sequence[str]) -> str:
     return _svg(max(left + side + 110, 520), top + side + 16, shapes)
 
 
-def _frame(title: str, below: str, beside: str, shapes: list[str], top: float = 1.0) -> str:
-    """Draw a square plot with axes from 0 to 1 and from 0 to `top`."""
+def _frame(
+    title: str, below: str, beside: str, shapes: list[str], top: float = 1.0, right: float = 1.0
+) -> str:
+    """Draw a square plot with axes from 0 to `right` and from 0 to `top`."""
     parts = [_text(10, 20, title, bold=True)]
     parts.append(
         f'<rect x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="{_GREY}"/>'
     )
     for step in (0.0, 0.5, 1.0):
         x, y = _place(step, step)
-        parts.append(_text(x, _TOP + _SIDE + 16, f"{step:g}", anchor="middle"))
+        parts.append(_text(x, _TOP + _SIDE + 16, f"{step * right:.3g}", anchor="middle"))
         parts.append(_text(_LEFT - 6, y + 4, f"{step * top:.3g}", anchor="end"))
     parts.append(_text(_LEFT + _SIDE / 2, _TOP + _SIDE + 36, below, anchor="middle"))
     middle = _TOP + _SIDE / 2

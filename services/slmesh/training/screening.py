@@ -7,31 +7,43 @@ It knows the shape of the guard's bundle and nothing of serving.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
+from slmesh.mesh.bundle import Bundle, digest_of
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.slm.guard.injection import HEADS, ngram_scores, weighted
+from slmesh.slm.guard.injection import DOCUMENT, HEADS, USER, ngram_scores, weighted
 from slmesh.slm.guard.personal import KINDS
-from slmesh.slm.guard.tagger import Tagger
 from slmesh.tiers.encoder import SentenceEncoder, load_encoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
-from slmesh.training.screening_data import TRAIN, VALIDATION, Example, Window, cut, read_examples
-from slmesh.training.screening_report import card, injection_metrics, personal_metrics
-from slmesh.training.screening_tagger import fold_of, train_taggers
+from slmesh.training.screening_data import TRAIN, Example, Window, cut, read_examples
+from slmesh.training.screening_personal import (
+    chosen_leniency,
+    leniency_curve,
+    personal_metrics,
+    train_taggers,
+)
+from slmesh.training.screening_report import publish
 
-__all__ = ["train"]
+__all__ = ["fitted_line", "opened", "threshold", "train"]
 
 _BACKBONE = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
+PASSAGES = Path(__file__).parents[1] / "slm" / "passages" / "bank_help.jsonl"
+"""A collection written for this project: texts without names and without injections."""
+
 _OWN = ("written", "phrases")
 """Sources written to be hard: they train, and are reported, but set no threshold."""
+
+
+_LEFT = "left out"
+_LEFT_OUT = {"jailbreak_prompts": USER, "purplellama_injection": USER, "bipia": DOCUMENT}
+"""Public sources of injections, and the head whose figure is told."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +96,8 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
     Raises:
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
-    plan = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    _verify(plan["data"], data_dir)
-    encoder = load_encoder(cache_dir, _BACKBONE)
-    if encoder is None:
-        raise FailedPrecondition("no compiled encoder: run `slmesh models compile`")
+    plan, encoder, examples = opened(recipe, data_dir, cache_dir)
     numbers = plan["numbers"]
-    say("reading data")
-    passages = Path(__file__).parents[1] / "slm" / "passages"
-    own = {
-        "written": recipe.parent / "written.jsonl",
-        "phrases": recipe.parent / "phrases.yaml",
-        "passages": passages / "bank_help.jsonl",
-        "unseen_passages": passages / "general_help.jsonl",
-    }
-    examples = read_examples(data_dir, own, numbers["rows"], plan["seed"])
     cuts = cut(examples)
     say(f"encoding {len(cuts)} windows of {len(examples)} texts")
     features = _features([window.text for window in cuts], numbers, encoder)
@@ -108,6 +107,8 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
     for head in HEADS:
         _train_head(examples, cuts, features, head, numbers, trained)
         say(f"{head}, out of fold: {trained.out_of_fold[head]}")
+    say("leaving out one source at a time")
+    left_out = _left_out(examples, cuts, features, numbers)
     content = {
         "name": plan["name"],
         "version": plan["version"],
@@ -119,18 +120,48 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
         "thresholds": {"injection": trained.thresholds},
         "parameters": {
             "injection": {key: numbers[key] for key in ("bits", "word_sizes", "char_sizes")}
-            | {"gate": trained.gates}
+            | {"gate": trained.gates, "allowed": numbers["false_positive_rate"]}
         },
-        "metrics": {"out_of_fold": trained.out_of_fold},
+        "metrics": {"out_of_fold": trained.out_of_fold, "left_out": left_out},
         "data": plan["data"],
         "recipe_digest": digest_of(recipe),
     }
     say("training the tagger")
-    taggers = train_taggers(plan, data_dir, own["passages"], own["phrases"])
-    trained.tensors["personal.weights"] = taggers[0].weights.astype(np.float16)
-    trained.tensors["personal.transitions"] = taggers[0].transitions
+    taggers = train_taggers(recipe, plan, data_dir, PASSAGES, encoder, say)
+    curve = leniency_curve(data_dir, range(7), taggers.blind_to)
+    leniency = chosen_leniency(curve, numbers["redaction_recall"])
+    content["thresholds"]["personal"] = {"redaction_leniency": leniency}
+    content["metrics"] |= {
+        "redaction_curve": curve,
+        "personal_data_seen": personal_metrics(data_dir, range(7), taggers.blind_to, leniency),
+    }
     say("measuring")
-    return _measured(recipe, content, trained.tensors, examples, encoder, taggers, data_dir)
+    folder = recipe.parent / content["version"]
+    golden = (recipe.parent / "golden.jsonl").read_text(encoding="utf-8")
+    tensors = {**trained.tensors, **taggers.tensors}
+    return publish(folder, content, tensors, golden, examples, encoder, data_dir)
+
+
+def opened(
+    recipe: Path, data_dir: Path, cache_dir: Path
+) -> tuple[dict[str, Any], SentenceEncoder, list[Example]]:
+    """Return the recipe's content, the backbone and the examples of the injection check.
+
+    Raises:
+        FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
+    """
+    plan: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    _verify(plan["data"], data_dir)
+    encoder = load_encoder(cache_dir, _BACKBONE)
+    if encoder is None:
+        raise FailedPrecondition("no compiled encoder: run `slmesh models compile`")
+    own = {
+        "written": recipe.parent / "written.jsonl",
+        "phrases": recipe.parent / "phrases.yaml",
+        "passages": PASSAGES,
+        "unseen_passages": PASSAGES.with_name("general_help.jsonl"),
+    }
+    return plan, encoder, read_examples(data_dir, own, plan["numbers"]["rows"], plan["seed"])
 
 
 def _by_head() -> dict[str, Any]:
@@ -153,47 +184,19 @@ def _train_head(
         if gate is not None:  # the second tier never sees what the first is sure of
             scores = np.where(gate, scores, -np.inf)
         best = _best_of_texts(examples, cuts, head, scores)
-        slope, offset = _line(examples, best)
-        threshold = _threshold(examples, best, numbers["false_positive_rate"])
+        slope, offset = fitted_line(examples, best)
+        lowest = threshold(examples, best, numbers["false_positive_rate"])
         prefix = f"injection.{head}.{tier}."
         trained.tensors[prefix + "ngrams"] = fitted.ngrams.astype(np.float16)
         if fitted.embedding is not None:
             trained.tensors[prefix + "embedding"] = fitted.embedding
         line = {"bias": fitted.bias, "slope": slope, "offset": offset}
         trained.calibration[head][tier] = line
-        trained.thresholds[head][tier] = _sigmoid(slope * threshold + offset)
-        trained.out_of_fold[head][tier] = _out_of_fold(examples, best, threshold)
+        trained.thresholds[head][tier] = _sigmoid(slope * lowest + offset)
+        trained.out_of_fold[head][tier] = _out_of_fold(examples, best, lowest)
         if gate is None:
             gate = scores >= numbers["gate_logit"]
             trained.gates[head] = _sigmoid(slope * numbers["gate_logit"] + offset)
-
-
-def _measured(
-    recipe: Path,
-    content: dict[str, Any],
-    tensors: Mapping[str, np.ndarray],
-    examples: Sequence[Example],
-    encoder: SentenceEncoder,
-    taggers: tuple[Tagger, Sequence[Tagger]],
-    data_dir: Path,
-) -> Bundle:
-    """Write the bundle, measure it through the code that serves it, and write it again with both."""
-    folder = recipe.parent / content["version"]
-    golden = (folder / "golden.jsonl").read_text(encoding="utf-8")
-    bundle = write_bundle(folder, content, tensors, {"golden.jsonl": golden})
-    unseen = [example for example in examples if example.split == VALIDATION]
-    whole, by_fold = taggers
-    folder_pii, folds = data_dir / "presidio_pii", len(by_fold)
-    content["metrics"] |= {
-        "injection": injection_metrics(bundle, encoder, unseen),
-        "personal_data": personal_metrics(folder_pii, range(7, 8), lambda _: whole),
-        "personal_data_seen": personal_metrics(
-            folder_pii, range(7), lambda template: by_fold[fold_of(template, folds)]
-        ),
-    }
-    return write_bundle(
-        folder, content, tensors, {"golden.jsonl": golden, "card.md": card(content)}
-    )
 
 
 def _verify(data: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
@@ -245,6 +248,33 @@ def _fit_head(
         held = training & (fold == number)
         scores[held] = _scores(features, part)[held]
     return fitted, scores
+
+
+def _left_out(
+    examples: Sequence[Example],
+    cuts: Sequence[Window],
+    features: _Features,
+    numbers: Mapping[str, Any],
+) -> dict[str, dict[str, float]]:
+    """Return how many texts of each public source of injections a model finds that has seen none.
+
+    The threshold is set as for the shipped model. Encoder tier.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for source, head in _LEFT_OUT.items():
+        kept = [
+            replace(example, split=_LEFT)
+            if example.source == source and example.injected is not None
+            else example
+            for example in examples
+        ]
+        task = _Task(head, numbers["embedding_scale"][head], numbers)
+        best = _best_of_texts(kept, cuts, head, _fit_head(kept, cuts, features, task)[1])
+        lowest = threshold(kept, best, numbers["false_positive_rate"])
+        scores = [score for index, score in best.items() if kept[index].split == _LEFT]
+        hits = sum(score >= lowest for score in scores)
+        found[source] = {"n": len(scores), "flagged": hits / len(scores)}
+    return found
 
 
 def _fit(
@@ -307,7 +337,7 @@ def _best_of_texts(
     return best
 
 
-def _line(examples: Sequence[Example], best: Mapping[int, float]) -> tuple[float, float]:
+def fitted_line(examples: Sequence[Example], best: Mapping[int, float]) -> tuple[float, float]:
     """Return slope and offset that turn scores into logits, from out-of-fold and validation rows."""
     from sklearn.linear_model import LogisticRegression
 
@@ -318,7 +348,7 @@ def _line(examples: Sequence[Example], best: Mapping[int, float]) -> tuple[float
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
-def _threshold(examples: Sequence[Example], best: Mapping[int, float], rate: float) -> float:
+def threshold(examples: Sequence[Example], best: Mapping[int, float], rate: float) -> float:
     """Return the lowest score with at most `rate` of the texts of every benign source at or above.
 
     Validation rows count together with out-of-fold training rows: of few rows no rate can be told.
@@ -340,7 +370,7 @@ def _allowed(rate: float, count: int) -> int:
 
 
 def _out_of_fold(
-    examples: Sequence[Example], best: Mapping[int, float], threshold: float
+    examples: Sequence[Example], best: Mapping[int, float], lowest: float
 ) -> dict[str, float]:
     """Return the share of out-of-fold training texts at or above the threshold, by source."""
     flagged: dict[str, list[bool]] = {}
@@ -348,7 +378,7 @@ def _out_of_fold(
         example = examples[index]
         if example.split == TRAIN:
             kind = "benign" if example.injected is None else "injections"
-            flagged.setdefault(f"{example.source} ({kind})", []).append(score >= threshold)
+            flagged.setdefault(f"{example.source} ({kind})", []).append(score >= lowest)
     return {source: sum(hits) / len(hits) for source, hits in sorted(flagged.items())}
 
 

@@ -1,117 +1,29 @@
-"""Trains the guard's tagger of names and addresses: an averaged structured perceptron.
+"""Trains the guard's tagger of names and addresses: convolutions over words under a chain of tags.
 
-It reads presidio_pii by template, so that no template stands on both sides of a split, and texts
-without names. It knows nothing of rules.
+Needs torch; what it returns runs on numpy alone. It knows nothing of rules or of where sentences come
+from.
 """
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
-import yaml
+import torch
 
-from slmesh.slm.guard.tagger import TAGS, Tagger, decode, feature_rows, tokens
-from slmesh.training.screening_data import bucket, read_rows, template_of
-from slmesh.training.screening_report import LABEL_MAP
+from slmesh.slm.guard.tagger import DILATIONS, TAGS, Network, Tagger
+from slmesh.slm.guard.words import FLAGS, PARTS, Lexicon, tokens
+from slmesh.training.screening_sentences import Sentence
 
-__all__ = ["fold_of", "train_tagger", "train_taggers"]
+__all__ = ["fold_of", "tagger_tensors", "train_tagger"]
 
-_Sentence = tuple[str, Sequence[tuple[str, int, int]]]
-"""A text with its persons and addresses: kind and half-open range."""
-
-_FILES = ("synth_v2.jsonl", "generated_large.jsonl")
-_KINDS = ("person", "address")
 _IMPOSSIBLE = -1e4
-_SLOT = re.compile(r"\{(\w+)\}")
-_LOWER_CASE = 0.1
-_LONGEST = 300
-_NAMELESS = (
-    ("banking77/train.jsonl.gz", "text"),
-    ("clinc150/train.jsonl.gz", "text"),
-    ("purplellama_frr/all.jsonl", "text"),
-    ("dstc9_faq/all.jsonl.gz", "answer"),
-    ("dstc11_knowledge/knowledge.jsonl.gz", "text"),
-    ("medquad/all.jsonl.gz", "answer"),
-)
-"""Sets whose texts hold next to no person and no address, with the column to read."""
+_LONGEST = 160
+"""Words of a sentence that training reads."""
 
-
-def _templated(folder: Path, seed: int) -> list[tuple[str, _Sentence]]:
-    """Return the training rows of presidio_pii with their templates; one in seven also in lower case.
-
-    Rows of buckets 0 to 6, less those whose template is in bucket 7 of either file.
-    """
-    draw = random.Random(seed)
-    rows = [row for name in _FILES for row in read_rows(folder / name)]
-    unseen = {template_of(row) for row in rows if bucket(row["template_id"]) == 7}
-    found: list[tuple[str, _Sentence]] = []
-    for row in rows:
-        text, template = row["text"], template_of(row)
-        if bucket(row["template_id"]) > 6 or template in unseen:
-            continue
-        marked = [
-            (LABEL_MAP[span["label"]], span["start"], span["end"])
-            for span in row["spans"]
-            if LABEL_MAP.get(span["label"]) in _KINDS
-        ]
-        found.append((template, (text, marked)))
-        if draw.random() < 1 / 7 and len(text.lower()) == len(text):
-            found.append((template, (text.lower(), marked)))
-    return found
-
-
-def _without_names(
-    data_dir: Path, passages: Path, sizes: Mapping[str, int], seed: int
-) -> list[_Sentence]:
-    """Return texts without names or addresses, so that the model learns to find none."""
-    draw = random.Random(seed)
-    found: list[_Sentence] = [(row["text"], ()) for row in read_rows(passages)]
-    for name, column in _NAMELESS:
-        source = name.partition("/")[0]
-        for row in draw.sample(read_rows(data_dir / name), sizes[source]):
-            found.append((row[column][:_LONGEST], ()))
-    return found
-
-
-def _written(path: Path, rows_per_pattern: int, seed: int) -> list[_Sentence]:
-    """Return sentences of this project's own patterns, with names and without."""
-    content, draw = yaml.safe_load(path.read_text(encoding="utf-8")), random.Random(seed)
-    return [
-        _filled(pattern, content["names"], draw)
-        for pattern in content["named"] + content["unnamed"]
-        for _ in range(rows_per_pattern)
-    ]
-
-
-def _filled(pattern: str, names: Mapping[str, Sequence[str]], draw: random.Random) -> _Sentence:
-    """Return a pattern with its slots filled, and where the names are."""
-    text, marked, read = "", [], 0
-    for slot in _SLOT.finditer(pattern):
-        text += pattern[read : slot.start()]
-        value = _value(slot.group(1), names, draw)
-        if slot.group(1) in _KINDS:
-            marked.append((slot.group(1), len(text), len(text) + len(value)))
-        text, read = text + value, slot.end()
-    text += pattern[read:]
-    return (text.lower() if draw.random() < _LOWER_CASE else text), marked
-
-
-def _value(slot: str, names: Mapping[str, Sequence[str]], draw: random.Random) -> str:
-    if slot == "number":
-        return str(draw.randint(1000, 99999))
-    if slot == "person":
-        last = draw.choice(names["last"])
-        return draw.choice(names["first"]) + draw.choice(["", f" {last}", f" {last}"])
-    street = f"{draw.randint(1, 180)} {draw.choice(names['streets'])}"
-    flat = draw.choice(["", "", f", Flat {draw.randint(1, 30)}"])
-    rest = f"{draw.choice(names['towns'])} {draw.choice(names['postcodes'])}"
-    return street + flat + draw.choice([f", {rest}", "", f"\n{rest}"])
+Encoded = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Parts int64 (T, PARTS), flags (T, F), vectors float16 (T, D), tags int64 (T,) of a sentence."""
 
 
 def fold_of(template: str, folds: int) -> int:
@@ -119,89 +31,165 @@ def fold_of(template: str, folds: int) -> int:
     return crc32(template.encode()) % folds
 
 
-def train_tagger(sentences: Sequence[_Sentence], numbers: Mapping[str, Any], seed: int) -> Tagger:
-    """Return a tagger.
+class _Net(torch.nn.Module):
+    """The network of :class:`Network`, with what is dropped while it learns."""
+
+    def __init__(self, dimensions: int, numbers: Mapping[str, float]) -> None:
+        super().__init__()
+        size = int(numbers["hidden"])
+        self.dropped = float(numbers["dropped"])
+        self.unnamed = float(numbers["unnamed"])
+        self.parts = torch.nn.Embedding(1 << int(numbers["bits"]), size)
+        torch.nn.init.normal_(self.parts.weight, std=0.1)
+        self.vectors = torch.nn.Linear(dimensions, size, bias=False)
+        self.flags = torch.nn.Linear(len(FLAGS), size, bias=False)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(3 * size, size) for _ in DILATIONS)
+        self.out = torch.nn.Linear(size, len(TAGS))
+        self.chain = torch.nn.Parameter(torch.zeros(len(TAGS) + 1, len(TAGS)))
+        self.register_buffer("forbidden", torch.from_numpy(_forbidden()))
+        self.drop = torch.nn.Dropout(float(numbers["dropout"]))
+
+    def transitions(self) -> torch.Tensor:
+        """Return (K + 1, K)."""
+        return self.chain + self.forbidden  # type: ignore[operator]
+
+    def forward(
+        self, parts: torch.Tensor, flags: torch.Tensor, vectors: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return emissions (B, T, K) of parts (B, T, P), flags, vectors and mask (B, T)."""
+        seen = self.parts(parts)
+        if self.training:
+            kept = (torch.rand(parts.shape) >= self.dropped).unsqueeze(-1)
+            seen = seen * kept
+            # As if the word were in no list of names: most names are in none.
+            nameless = (torch.rand(mask.shape) < self.unnamed).unsqueeze(-1)
+            bare = flags.clone()
+            bare[..., : FLAGS.index("common")] = 0
+            bare[..., -1] = 1 - bare[..., FLAGS.index("common")]
+            flags = torch.where(nameless, bare, flags)
+        hidden = (seen.sum(dim=2) + self.vectors(vectors) + self.flags(flags)) * mask.unsqueeze(-1)
+        for layer, reach in zip(self.layers, DILATIONS, strict=True):
+            padded = torch.nn.functional.pad(hidden, (0, 0, reach, reach))
+            near = torch.cat([padded[:, : -2 * reach], hidden, padded[:, 2 * reach :]], dim=2)
+            hidden = (hidden + self.drop(torch.relu(layer(near)))) * mask.unsqueeze(-1)
+        scores: torch.Tensor = self.out(self.drop(hidden))
+        return scores
+
+
+def train_tagger(
+    sentences: Sequence[Sentence],
+    lexicon: Lexicon,
+    numbers: Mapping[str, float],
+    seed: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, np.ndarray]:
+    """Return the tensors of a trained network, see :meth:`Network.from_tensors`.
 
     Args:
         sentences: What to learn from.
-        numbers: ``bits``, ``epochs``, and ``dropped``: the share of features a step does not see,
-            so that no name is learnt by heart.
-        seed: Of the order and of what is dropped.
+        lexicon: The table of words.
+        numbers: ``bits``, ``hidden``, ``epochs``, ``rate``; ``dropout``; ``dropped``: the share of
+            learnt features a step does not see; ``unnamed``: the share of words whose names flags it
+            does not see, so that no name is learnt by heart.
+        seed: Of the order, of what is dropped and of the first weights.
+        say: Told of each epoch.
     """
+    torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
-    rows = [_encoded(text, marked, numbers["bits"]) for text, marked in sentences]
-    rows = [row for row in rows if len(row[1])]
-    learner = _Perceptron(numbers["bits"])
-    for _ in range(numbers["epochs"]):
-        for index in draw.permutation(len(rows)).tolist():
-            features, tags = rows[index]
-            learner.step(features, tags, draw.random(features.shape) >= numbers["dropped"])
-    return learner.averaged()
+    rows = [row for row in (_encoded(sentence, lexicon) for sentence in sentences) if len(row[3])]
+    net = _Net(lexicon.vectors.shape[1], numbers)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=numbers["rate"], weight_decay=0.01)
+    batches = _batches(rows, int(numbers["batch_words"]))
+    steps = int(numbers["epochs"]) * len(batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=numbers["rate"], total_steps=steps, pct_start=0.1
+    )
+    net.train()
+    for epoch in range(int(numbers["epochs"])):
+        total = 0.0
+        for at in draw.permutation(len(batches)).tolist():
+            parts, flags, vectors, tags, mask = _padded([rows[i] for i in batches[at]])
+            loss = _loss(net(parts, flags, vectors, mask), tags, mask, net.transitions())
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        say(f"tagger, epoch {epoch + 1}: loss {total / len(batches):.3f}")
+    return _tensors(net)
 
 
-def train_taggers(
-    plan: Mapping[str, Any], data_dir: Path, passages: Path, phrases: Path
-) -> tuple[Tagger, list[Tagger]]:
-    """Return the tagger of all training templates, and for each fold one that has not seen it.
+def tagger_tensors(network: Mapping[str, np.ndarray], lexicon: Lexicon) -> dict[str, np.ndarray]:
+    """Return the network and the table of words as the bundle holds them."""
+    words = {
+        "words.common": lexicon.common,
+        "words.vectors": lexicon.vectors,
+        "words.scale": np.array([lexicon.scale], np.float32),
+        "words.names": lexicon.names,
+        "words.flags": lexicon.flags,
+    }
+    return {f"personal.{key}": value for key, value in {**network, **words}.items()}
 
-    Args:
-        plan: The guard's recipe.
-        data_dir: The folder of all data sets.
-        passages: A collection written for this project, as texts without names.
-        phrases: Patterns of sentences with names and without.
-    """
-    numbers, seed = plan["numbers"]["tagger"], plan["seed"]
-    templated = _templated(data_dir / "presidio_pii", seed)
-    plain = _without_names(data_dir, passages, numbers["rows"], seed)
-    plain += _written(phrases, numbers["rows"]["phrases"], seed)
-    folds = plan["numbers"]["folds"]
-    whole = train_tagger([sentence for _, sentence in templated] + plain, numbers, seed)
-    by_fold = [
-        train_tagger(
-            [sentence for template, sentence in templated if fold_of(template, folds) != fold]
-            + plain,
-            numbers,
-            seed,
+
+def tagger_of(network: Mapping[str, np.ndarray], lexicon: Lexicon) -> Tagger:
+    """Return the tagger of trained tensors, as it runs when loaded."""
+    return Tagger(Network.from_tensors(network), lexicon)
+
+
+def _encoded(sentence: Sentence, lexicon: Lexicon) -> Encoded:
+    text, places = sentence
+    words = tokens(text)[:_LONGEST]
+    features = lexicon.features([word.text for word in words])
+    tags = np.zeros(len(words), np.int64)
+    for kind, start, end in places:
+        begin = "B"
+        for index, word in enumerate(words):
+            if word.start >= start and word.end <= end:
+                tags[index] = TAGS.index(f"{begin}-{kind}")
+                begin = "I"
+    return features.parts, features.flags, features.vectors.astype(np.float16), tags
+
+
+def _batches(rows: Sequence[Encoded], most_words: int) -> list[list[int]]:
+    """Return groups of rows of like length, each of about so many words."""
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index][3]))
+    found: list[list[int]] = [[]]
+    for index in order:
+        if (len(found[-1]) + 1) * len(rows[index][3]) > most_words and found[-1]:
+            found.append([])
+        found[-1].append(index)
+    return found
+
+
+def _padded(rows: Sequence[Encoded]) -> tuple[torch.Tensor, ...]:
+    longest, count = max(len(row[3]) for row in rows), len(rows)
+    parts = np.zeros((count, longest, PARTS), np.int64)
+    flags = np.zeros((count, longest, len(FLAGS)), np.float32)
+    vectors = np.zeros((count, longest, rows[0][2].shape[1]), np.float32)
+    tags = np.zeros((count, longest), np.int64)
+    mask = np.zeros((count, longest), np.float32)
+    for at, row in enumerate(rows):
+        size = len(row[3])
+        parts[at, :size], flags[at, :size], vectors[at, :size] = row[0], row[1], row[2]
+        tags[at, :size], mask[at, :size] = row[3], 1
+    return tuple(torch.from_numpy(array) for array in (parts, flags, vectors, tags, mask))
+
+
+def _loss(
+    emissions: torch.Tensor, tags: torch.Tensor, mask: torch.Tensor, transitions: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean of -log p(tags) of a linear chain. Source: Lafferty et al., ICML 2001."""
+    chosen = emissions.gather(2, tags.unsqueeze(2)).squeeze(2)
+    right = (chosen * mask).sum(dim=1) + transitions[-1][tags[:, 0]]
+    right = right + (transitions[tags[:, :-1], tags[:, 1:]] * mask[:, 1:]).sum(dim=1)
+    scores = emissions[:, 0] + transitions[-1]
+    for at in range(1, emissions.shape[1]):
+        following = (
+            torch.logsumexp(scores.unsqueeze(2) + transitions[:-1], dim=1) + emissions[:, at]
         )
-        for fold in range(folds)
-    ]
-    return whole, by_fold
-
-
-class _Perceptron:
-    """Weights with a running average. Source: Collins, EMNLP 2002, sections 2 and 3."""
-
-    def __init__(self, bits: int) -> None:
-        count = len(TAGS)
-        self.weights = np.zeros((1 << bits, count), np.float32)
-        self.transitions = np.zeros((count + 1, count), np.float32)
-        self.weighted_sum = np.zeros_like(self.weights)
-        self.transition_sum = np.zeros_like(self.transitions)
-        self.steps = 1
-        self.forbidden = _forbidden()
-
-    def step(self, features: np.ndarray, tags: np.ndarray, seen: np.ndarray) -> None:
-        """Learn from one text: features (T, F), tags (T,), and which features count (T, F)."""
-        share = max(float(seen.mean()), 1e-6)
-        emissions = (self.weights[features] * seen[..., None]).sum(axis=1) / share
-        guessed = np.array(decode(emissions, self.transitions + self.forbidden))
-        for index in np.flatnonzero(guessed != tags).tolist():
-            buckets = features[index][seen[index]]
-            for tag, sign in ((tags[index], 1.0), (guessed[index], -1.0)):
-                np.add.at(self.weights, (buckets, tag), sign)
-                np.add.at(self.weighted_sum, (buckets, tag), sign * self.steps)
-        if (guessed != tags).any():
-            for path, sign in ((tags, 1.0), (guessed, -1.0)):
-                before = np.concatenate([[len(TAGS)], path[:-1]])
-                np.add.at(self.transitions, (before, path), sign)
-                np.add.at(self.transition_sum, (before, path), sign * self.steps)
-        self.steps += 1
-
-    def averaged(self) -> Tagger:
-        """Return the tagger of the averaged weights, rounded as they are stored."""
-        weights = self.weights - self.weighted_sum / self.steps
-        transitions = self.transitions - self.transition_sum / self.steps + self.forbidden
-        return Tagger(weights.astype(np.float16).astype(np.float32), transitions)
+        scores = torch.where(mask[:, at].unsqueeze(1) > 0, following, scores)
+    return (torch.logsumexp(scores, dim=1) - right).mean()
 
 
 def _forbidden() -> np.ndarray:
@@ -216,16 +204,25 @@ def _forbidden() -> np.ndarray:
     return found
 
 
-def _encoded(
-    text: str, marked: Sequence[tuple[str, int, int]], bits: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return features (T, F) and tags (T,) of a text."""
-    words = tokens(text)
-    tags = np.zeros(len(words), np.int64)
-    for kind, start, end in marked:
-        begin = "B"
-        for index, word in enumerate(words):
-            if word.start >= start and word.end <= end:
-                tags[index] = TAGS.index(f"{begin}-{kind}")
-                begin = "I"
-    return feature_rows([word.text for word in words], bits), tags
+def _tensors(net: _Net) -> dict[str, np.ndarray]:
+    """Return what is stored: the large table in 8 bits, the rest in half precision."""
+    arrays = {key: value.detach().numpy() for key, value in net.named_parameters()}
+    parts = arrays["parts.weight"]
+    scale = float(np.abs(parts).max() / 127)
+    found: dict[str, np.ndarray] = {
+        "parts": np.round(parts / scale).astype(np.int8),
+        "parts.scale": np.array(scale, np.float32),
+        "vectors": arrays["vectors.weight"].T,
+        "flags": arrays["flags.weight"].T,
+        "out": arrays["out.weight"].T,
+        "out_bias": arrays["out.bias"],
+        "transitions": net.transitions().detach().numpy(),
+    }
+    for at in range(len(DILATIONS)):
+        found[f"layers.{at}.weights"] = arrays[f"layers.{at}.weight"].T
+        found[f"layers.{at}.bias"] = arrays[f"layers.{at}.bias"]
+    small = ("parts", "parts.scale", "transitions")
+    return {
+        key: value if key in small else np.ascontiguousarray(value).astype(np.float16)
+        for key, value in found.items()
+    }

@@ -16,6 +16,7 @@ from slmesh.mesh.bundle import Bundle, find_bundle, load_bundle
 from slmesh.mesh.errors import FailedPrecondition, InvalidArgument
 from slmesh.mesh.naming import suggestion
 from slmesh.tiers.encoder import encoder_digest
+from slmesh.training import ranking
 from slmesh.training.classify import examples_of, measure_classifier
 from slmesh.training.evaluate import Row
 from slmesh.training.make import find_recipe
@@ -24,6 +25,7 @@ from slmesh.training.recalibrate import recalibrate
 from slmesh.training.recipe import Recipe, load_recipe
 from slmesh.training.rows import LabelledRows, read_labelled
 from slmesh.training.score import read_scale, scale_examples
+from slmesh.training.screening_again import calibrate_guard, write_guard_card
 from slmesh.training.two_tiers import TrainedTiers
 from slmesh.weights.fetch import Progress, silent
 
@@ -44,6 +46,15 @@ def write_card_again(
         NotFound: There is no such model.
         FailedPrecondition: The model is of another kind, or a data file is not the pinned one.
     """
+    if (guard := _guard(name, models_dir)) is not None:
+        recipe_path = find_recipe(name, models_dir)
+        return write_guard_card(
+            recipe_path, guard, data_dir, cache_dir, lambda step: progress(step, 0.0)
+        )
+    if (ranker := _ranker(name, models_dir)) is not None:
+        return ranking.write_card_again(
+            find_recipe(name, models_dir), ranker, data_dir, cache_dir, progress
+        )
     recipe, bundle = _opened(name, models_dir)
     draft = Draft(recipe, _bare(bundle), bundle.tensors(), _method(bundle), _golden(bundle))
     rows = _validation(recipe, data_dir)
@@ -73,6 +84,20 @@ def calibrate(
         InvalidArgument: A row of the user's own has a label that the model does not know.
         FailedPrecondition: The model is of another kind, or a data file is not the pinned one.
     """
+    if (guard := _guard(name, models_dir)) is not None:
+        if own:
+            raise InvalidArgument("rows of one's own calibrate classifiers only", field="data")
+        recipe_path, version = find_recipe(name, models_dir), _next_version(guard)
+        return calibrate_guard(
+            recipe_path, guard, version, data_dir, cache_dir, lambda step: progress(step, 0.0)
+        )
+    if (ranker := _ranker(name, models_dir)) is not None:
+        if own:
+            raise InvalidArgument("rows of one's own calibrate classifiers only", field="data")
+        version = _next_version(ranker)
+        return ranking.calibrate_again(
+            find_recipe(name, models_dir), ranker, version, data_dir, cache_dir, progress
+        )
     recipe, bundle = _opened(name, models_dir)
     rows = _own_rows(bundle, own) if own else _validation(recipe, data_dir)
     digest = encoder_digest(bundle.backbone) if bundle.backbone is not None else ""
@@ -85,19 +110,7 @@ def calibrate(
         content |= {"calibration": tiers.calibration, "thresholds": tiers.thresholds}
         count = len(rows.texts) + len(rows.outside)
     else:
-        calibration, thresholds = dict(bundle.calibration), dict(bundle.thresholds)
-        for scale, held in rows.items():
-            prefix = f"{scale}."
-            own_tensors = {
-                key.removeprefix(prefix): array
-                for key, array in tensors.items()
-                if key.startswith(prefix)
-            }
-            fitted = TrainedTiers(own_tensors, calibration[scale], thresholds[scale])
-            examples = scale_examples(recipe.scales[scale], (), held)
-            tiers = recalibrate(recipe, fitted, examples, cache_dir, digest, progress)
-            calibration[scale], thresholds[scale] = tiers.calibration, tiers.thresholds
-        content |= {"calibration": calibration, "thresholds": thresholds}
+        content |= _calibrated_scales(recipe, bundle, rows, cache_dir, digest, progress)
         count = sum(map(len, rows.values()))
     content["version"] = _next_version(bundle)
     kept = [line for line in _method(bundle) if not line.startswith(("Temperatures", _CALIBRATED))]
@@ -106,6 +119,45 @@ def calibrate(
     draft = Draft(recipe, content, tensors, method, _golden(bundle))
     folder = bundle.folder.parent / content["version"]
     return publish(draft, lambda b: _measured(b, rows, cache_dir), folder, progress)
+
+
+def _calibrated_scales(
+    recipe: Recipe,
+    bundle: Bundle,
+    rows: Mapping[str, Sequence[Row]],
+    cache_dir: Path,
+    digest: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the calibration and the thresholds of every scale of a scorer, anew."""
+    calibration, thresholds = dict(bundle.calibration), dict(bundle.thresholds)
+    tensors = bundle.tensors()
+    for scale, held in rows.items():
+        prefix = f"{scale}."
+        own_tensors = {
+            key.removeprefix(prefix): array
+            for key, array in tensors.items()
+            if key.startswith(prefix)
+        }
+        fitted = TrainedTiers(own_tensors, calibration[scale], thresholds[scale])
+        examples = scale_examples(recipe.scales[scale], (), held)
+        tiers = recalibrate(recipe, fitted, examples, cache_dir, digest, progress)
+        calibration[scale], thresholds[scale] = tiers.calibration, tiers.thresholds
+    return {"calibration": calibration, "thresholds": thresholds}
+
+
+def _guard(name: str, models_dir: Path) -> Bundle | None:
+    """Return the newest bundle of a model if it is a guard's, which has figures of its own."""
+    find_recipe(name, models_dir)
+    bundle = load_bundle(find_bundle(name, [models_dir]))
+    return bundle if bundle.contract == "guard/v1" else None
+
+
+def _ranker(name: str, models_dir: Path) -> Bundle | None:
+    """Return the newest bundle of a model if it is a ranker's, which is measured by questions."""
+    find_recipe(name, models_dir)
+    bundle = load_bundle(find_bundle(name, [models_dir]))
+    return bundle if bundle.contract == "rank/v1" else None
 
 
 def _opened(name: str, models_dir: Path) -> tuple[Recipe, Bundle]:

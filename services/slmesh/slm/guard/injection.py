@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slmesh.mesh.bundle import Bundle
+from slmesh.slm.guard.smuggled import Smuggled, smuggled
 from slmesh.slm.guard.windows import DOCUMENT_WINDOW, USER_WINDOW, windows
 from slmesh.tiers.encoder import SentenceEncoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
@@ -98,28 +99,28 @@ class InjectionModel:
             text: Any length; the time taken is linear in it.
             head: ``USER`` for what the user wrote, ``DOCUMENT`` for what somebody else did.
         """
-        places = windows(text, USER_WINDOW if head == USER else DOCUMENT_WINDOW)
-        if not places:
+        pieces, plain = _pieces(text, head)
+        if not pieces:
             return []
-        probabilities, thresholds = self._judge([text[a:b] for a, b in places], head)
+        probabilities, thresholds = self._judge([piece.text for piece in pieces], head)
         hits: list[Hit] = []
         last = -2
-        for index in np.flatnonzero(probabilities >= thresholds):
-            start, end = places[index]
-            probability = float(probabilities[index])
-            if index == last + 1:  # neighbours are one finding
+        for index in np.flatnonzero(probabilities >= thresholds).tolist():
+            piece, probability = pieces[index], float(probabilities[index])
+            start = piece.start
+            if index == last + 1 and index < plain:  # neighbours are one finding
                 before = hits.pop()
                 start, probability = before.start, max(before.probability, probability)
-            hits.append(Hit(start, end, probability))
-            last = int(index)
-        return hits
+            hits.append(Hit(start, piece.end, probability))
+            last = index
+        return sorted(hits, key=lambda hit: hit.start)
 
     def probability(self, text: str, head: str) -> float:
         """Return the probability of the most likely window of a text, 0 when it has none."""
-        places = windows(text, USER_WINDOW if head == USER else DOCUMENT_WINDOW)
-        if not places:
+        pieces, _ = _pieces(text, head)
+        if not pieces:
             return 0.0
-        return float(self._judge([text[a:b] for a, b in places], head)[0].max())
+        return float(self._judge([piece.text for piece in pieces], head)[0].max())
 
     def _judge(self, texts: Sequence[str], head: str) -> tuple[np.ndarray, np.ndarray]:
         """Return for each window its probability and the threshold of the tier that judged it."""
@@ -135,9 +136,20 @@ class InjectionModel:
         if len(chosen):
             read = [texts[int(index)] for index in chosen]
             embeddings = self._encoder.encode(read)
-            probabilities[chosen] = strong.probabilities(self._hasher.transform(read), embeddings)
-            thresholds[chosen] = strong.threshold
+            second = strong.probabilities(self._hasher.transform(read), embeddings)
+            # What the n-grams alone are sure of stands: each tier has half of the false positives
+            # that are allowed, and the embedding talks the second out of some plain attempts.
+            better = (second >= strong.threshold) | (probabilities[chosen] < linear.threshold)
+            probabilities[chosen[better]] = second[better]
+            thresholds[chosen[better]] = strong.threshold
         return probabilities, thresholds
+
+
+def _pieces(text: str, head: str) -> tuple[list[Smuggled], int]:
+    """Return the windows of a text, then what it hides in other writings; and how many are windows."""
+    places = windows(text, USER_WINDOW if head == USER else DOCUMENT_WINDOW)
+    plain = [Smuggled(start, end, text[start:end]) for start, end in places]
+    return [*plain, *smuggled(text)], len(plain)
 
 
 def weighted(ngrams: Ngrams) -> np.ndarray:

@@ -7,7 +7,8 @@ to block. A check that cannot run is reported as failed, never as having found n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from slmesh.api.guard.v1 import guard_pb2
 from slmesh.api.guard.v1.guard_pb2 import Check, CheckType, Finding, ScreenRequest, ScreenResponse
@@ -16,6 +17,7 @@ from slmesh.mesh.bundle import Bundle
 from slmesh.mesh.errors import InvalidArgument, MeshError
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.service import Resources
+from slmesh.recognise import Match
 from slmesh.slm.guard.injection import DOCUMENT, USER, InjectionModel
 from slmesh.slm.guard.personal import KINDS, find_personal_data
 from slmesh.slm.guard.redact import redact
@@ -126,10 +128,22 @@ class Guard:
         # Text is never called redacted when a check whose findings it needs has not run.
         if request.HasField("redaction") and _needed(request) <= ran:
             kinds = frozenset(request.redaction.kinds) or frozenset(KINDS)
-            chosen = [found for found in response.findings if found.kind in kinds]
+            covered = [*response.findings, *self._suspected(request, kinds)]
+            chosen = [found for found in covered if found.kind in kinds]
             texts = [segment.text for segment in request.segments]
             response.redacted_segments.extend(redact(texts, chosen))
         return response
+
+    def _suspected(self, request: ScreenRequest, kinds: frozenset[str]) -> Iterator[Finding]:
+        """Yield what is redacted though it may be no personal data.
+
+        A value that leaks costs more than a word that is covered in vain, so redaction has a lower
+        threshold than the findings.
+        """
+        if self._tagger is not None and not kinds.isdisjoint(KINDS):
+            leniency = float(self._bundle.thresholds["personal"]["redaction_leniency"])
+            tagger = partial(self._tagger, leniency=leniency)
+            yield from _personal_data(request, tagger)
 
     def _run(self, check: CheckType, request: ScreenRequest) -> list[Finding] | None:
         """Return the findings of one check, or None when it could not run."""
@@ -147,7 +161,9 @@ class Guard:
         return "rules" if self._injection is None else self._injection.tier
 
 
-def _personal_data(request: ScreenRequest, tagger: Tagger) -> Iterator[Finding]:
+def _personal_data(
+    request: ScreenRequest, tagger: Callable[[str], Sequence[Match]]
+) -> Iterator[Finding]:
     for index, segment in enumerate(request.segments):
         for match in find_personal_data(segment.text, tagger):
             yield Finding(

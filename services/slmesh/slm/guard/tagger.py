@@ -1,126 +1,113 @@
-"""Finds names and addresses in running text: a linear model over the words around each word.
+"""Finds names and addresses in running text: a small convolutional network over words, and a chain.
 
-It complements the cues: it learns from how sentences with names are built. It has no probabilities,
-and knows nothing of formats or of requests.
+It complements the rules and cues: it learns from how sentences with names are built. It knows nothing
+of formats or of requests.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 
 from slmesh.mesh.bundle import Bundle
 from slmesh.recognise import Match
+from slmesh.slm.guard.words import FLAGS, Lexicon, Token, tokens
 
-__all__ = ["TAGS", "Tagger", "Token", "decode", "feature_rows", "load_tagger", "spans", "tokens"]
+__all__ = ["DILATIONS", "KINDS", "TAGS", "Network", "Tagger", "decode", "load_tagger", "spans"]
 
-TAGS = ("O", "B-person", "I-person", "B-address", "I-address")
-_TOKEN = re.compile(r"\w+|[^\w\s]|\n")
-_WINDOW = 3
-"""Words to the left and to the right that a word is judged by."""
+KINDS = ("person", "address")
+"""Kinds that are personal data. The others are told apart from them and not reported."""
 
-_LOWER, _SHAPE = 0, 4
-_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
+TAGS = (
+    *("O", "B-person", "I-person", "B-address", "I-address"),
+    *("B-place", "I-place", "B-organisation", "I-organisation"),
+)
+DILATIONS = (1, 2, 4, 1)
+"""Words between the three a layer looks at: a word is judged by eight to each side."""
 
 _SENTENCE_ENDS = frozenset(".!?\n")
 _CHUNK_WORDS = 128
 """Words decoded together; a longer text is cut, at the end of a sentence where there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A word, a mark or a line break with its half-open range of code points."""
+@dataclass(frozen=True)
+class Network:
+    """The weights of the network.
 
-    text: str
-    start: int
-    end: int
-
-
-def tokens(text: str) -> list[Token]:
-    """Return the tokens of a text."""
-    return [Token(found.group(), *found.span()) for found in _TOKEN.finditer(text)]
-
-
-def feature_rows(words: Sequence[str], bits: int) -> np.ndarray:
-    """Return the hashed features of each word, int64 (T, F).
-
-    What a word is made of is hashed once for each distinct word; what stands around it is combined
-    from these hashes for all words at once.
-
-    Args:
-        words: The words of a text in order.
-        bits: Binary logarithm of the number of buckets.
+    Attributes:
+        parts: float32 (R, H): a row for each learnt feature.
+        vectors: float32 (D, H): how the vector of a word counts.
+        flags: float32 (len(FLAGS), H).
+        layers: for each dilation weights float32 (3 H, H) and bias (H,).
+        out: float32 (H, K).
+        out_bias: float32 (K,).
+        transitions: float32 (K + 1, K): from each tag, and in the last row from the start.
     """
-    place: dict[str, int] = {"": 0}
-    order = np.array([place.setdefault(word, len(place)) for word in words], np.int64)
-    parts = np.array([_parts(word) for word in place], np.uint64)  # (distinct words, 5)
-    rows = np.zeros((len(words) + 2 * _WINDOW, 5), np.uint64)
-    rows[:] = parts[0]  # before the first word and after the last stands nothing
-    rows[_WINDOW : _WINDOW + len(words)] = parts[order]
 
-    def near(offset: int, part: int) -> np.ndarray:
-        first = _WINDOW + offset
-        return rows[first : first + len(words), part]
+    parts: np.ndarray
+    vectors: np.ndarray
+    flags: np.ndarray
+    layers: Sequence[tuple[np.ndarray, np.ndarray]]
+    out: np.ndarray
+    out_bias: np.ndarray
+    transitions: np.ndarray
 
-    word, prefix, ending, short, shape = (near(0, part) for part in range(5))
-    features = (
-        (word,),
-        (prefix,),
-        (ending,),
-        (short,),
-        (shape,),
-        (near(-1, _LOWER),),
-        (near(1, _LOWER),),
-        (near(-2, _LOWER),),
-        (near(2, _LOWER),),
-        (near(-3, _LOWER),),
-        (near(3, _LOWER),),
-        (near(-2, _LOWER), near(-1, _LOWER)),
-        (near(1, _LOWER), near(2, _LOWER)),
-        (near(-1, _LOWER), shape),
-        (near(1, _LOWER), shape),
-        (near(-1, _SHAPE), shape),
-        (shape, near(1, _SHAPE)),
-        (near(-1, _SHAPE), shape, near(1, _SHAPE)),
-        (near(-2, _SHAPE), near(-1, _SHAPE), shape),
-        (near(-1, _LOWER), ending),
-        (near(-2, _LOWER), near(-1, _LOWER), shape),
-    )
-    hashed = [_mixed(salt, values) for salt, values in enumerate(features, start=1)]
-    return (np.stack(hashed, axis=1) >> np.uint64(64 - bits)).astype(np.int64)
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> Network:
+        """Return the network of a bundle.
 
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: One has the wrong shape, or holds a value that is no number.
+        """
+        given = {key: value.astype(np.float32) for key, value in tensors.items()}
+        if not all(np.isfinite(value).all() for value in given.values()):
+            raise ValueError("the tagger's arrays hold a value that is no number")
+        scale = given["parts.scale"]
+        network = cls(
+            given["parts"] * scale,
+            given["vectors"],
+            given["flags"],
+            [
+                (given[f"layers.{at}.weights"], given[f"layers.{at}.bias"])
+                for at in range(len(DILATIONS))
+            ],
+            given["out"],
+            given["out_bias"],
+            given["transitions"],
+        )
+        network._check()
+        return network
 
-def _parts(word: str) -> tuple[int, ...]:
-    """Return the hashes of a word, its start, its end, its last letters and its shape."""
-    lower = word.lower()
-    pieces = (lower, lower[:3], lower[-3:], lower[-2:], _shape(word))
-    return tuple(crc32(piece.encode("utf-8", "replace")) for piece in pieces)
+    def _check(self) -> None:
+        size, count = self.parts.shape[1], len(TAGS)
+        shapes = [
+            self.vectors.shape[1:] == (size,),
+            self.flags.shape == (len(FLAGS), size),
+            all(w.shape == (3 * size, size) and b.shape == (size,) for w, b in self.layers),
+            self.out.shape == (size, count),
+            self.out_bias.shape == (count,),
+            self.transitions.shape == (count + 1, count),
+        ]
+        if not all(shapes):
+            raise ValueError("the tagger's arrays do not fit its tags")
 
-
-def _mixed(salt: int, values: Sequence[np.ndarray]) -> np.ndarray:
-    """Return one hash, uint64, for a tuple of hashes. Source: the finaliser of MurmurHash3."""
-    mixed = np.full(values[0].shape, salt, np.uint64)
-    for value in values:
-        mixed = (mixed ^ value) * _MULTIPLIER
-        mixed ^= mixed >> np.uint64(33)
-    return mixed * _MULTIPLIER
-
-
-def _shape(word: str) -> str:
-    """Return how a word is written: "Xx", "xx", "XX", "9"; longer numbers by their length."""
-    if word.isdigit():
-        return "9" * min(len(word), 6)
-    if not word[:1].isalnum():
-        return word
-    if word.isupper():
-        return "X" if len(word) == 1 else "XX"
-    if word[:1].isupper():
-        return "Xx"
-    return "x9" if any(character.isdigit() for character in word) else "xx"
+    def emissions(self, words: Sequence[str], lexicon: Lexicon) -> np.ndarray:
+        """Return a score for each word and tag, float32 (T, K)."""
+        features = lexicon.features(words)
+        hidden = features.vectors @ self.vectors + features.flags @ self.flags
+        for part in range(features.parts.shape[1]):
+            hidden += self.parts[features.parts[:, part]]
+        for (weights, bias), reach in zip(self.layers, DILATIONS, strict=True):
+            padded = np.zeros((len(hidden) + 2 * reach, hidden.shape[1]), np.float32)
+            padded[reach:-reach] = hidden
+            near = np.concatenate([padded[: -2 * reach], hidden, padded[2 * reach :]], axis=1)
+            hidden = hidden + np.maximum(near @ weights + bias, 0)
+        scores: np.ndarray = hidden @ self.out + self.out_bias
+        return scores
 
 
 def decode(emissions: np.ndarray, transitions: np.ndarray) -> list[int]:
@@ -184,32 +171,58 @@ class Tagger:
     """Finds persons and addresses.
 
     Args:
-        weights: float32 (2**bits, K).
-        transitions: float32 (K + 1, K).
+        network: The network.
+        lexicon: What is known of single words.
     """
 
-    def __init__(self, weights: np.ndarray, transitions: np.ndarray) -> None:
-        self.weights = weights
-        self.transitions = transitions
-        self._bits = int(weights.shape[0]).bit_length() - 1
+    def __init__(self, network: Network, lexicon: Lexicon) -> None:
+        self._network = network
+        self._lexicon = lexicon
 
-    def __call__(self, text: str) -> list[Match]:
-        """Return what the model takes for a person or an address, in order of start."""
+    def __call__(self, text: str, leniency: float = 0.0) -> list[Match]:
+        """Return what the model takes for a person or an address, in order of start.
+
+        Args:
+            text: Any length.
+            leniency: What is taken off the score of being no name, in units of log-odds: with 2 a
+                word counts as one where the chance is about 1 in 8. For redaction.
+        """
         words = tokens(text)
         if not words:
             return []
-        rows = feature_rows([word.text for word in words], self._bits)
-        emissions = np.concatenate(
-            # Gathered in parts: 21 features a word would be 40 MB for the longest text.
-            [self.weights[rows[at : at + 4096]].sum(axis=1) for at in range(0, len(rows), 4096)]
-        )
-        cuts = [0, *_cuts([word.text for word in words]), len(words)]
-        tags = _decode_parts(emissions, cuts, self.transitions)
+        strings = [word.text for word in words]
+        emissions = self._network.emissions(strings, self._lexicon)
+        emissions[:, [0, *_NOT_PERSONAL]] -= leniency
+        cuts = [0, *_cuts(strings), len(words)]
+        tags = _decode_parts(emissions, cuts, self._network.transitions)
         return [
-            Match(kind, start, end, text[start:end], None)
+            Match(kind, first, last, text[first:last], None)
             for kind, start, end in spans(words, tags)
-            if any(character.isalpha() for character in text[start:end])
+            for first, last in _parts(text, kind, start, end)
+            if kind in KINDS and any(character.isalnum() for character in text[first:last])
         ]
+
+
+def _parts(text: str, kind: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Return a finding in its parts, without its title.
+
+    The number of a flat before a street that has its own ("86036 Rua do Arenque 1634") is a part.
+    """
+    if kind == "person":  # a form of address is no part of a name
+        title = _TITLE.match(text, start, end)
+        return [(title.end() if title else start, end)]
+    found = _FLAT_AND_STREET.fullmatch(text, start, end) if kind == "address" else None
+    return [found.span(1), found.span(2)] if found else [(start, end)]
+
+
+_TITLE = re.compile(r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof)\b\.?[ ](?=\w)", re.IGNORECASE)
+_FLAT_AND_STREET = re.compile(
+    r"([0-9]{2,6})[ ]"
+    r"((?:[0-9]{1,4}[ ][^\W\d][^\n,0-9]*|[^\W\d][^\n,]*?[ ][0-9]{1,5}[a-z]?\.?))"
+)
+_NOT_PERSONAL = tuple(
+    index for index, tag in enumerate(TAGS) if tag != "O" and tag.partition("-")[2] not in KINDS
+)
 
 
 def load_tagger(bundle: Bundle) -> Tagger:
@@ -219,12 +232,18 @@ def load_tagger(bundle: Bundle) -> Tagger:
         KeyError: The bundle has none.
         ValueError: An array has the wrong shape, or holds a value that is no number.
     """
-    tensors = bundle.tensors()
-    weights = tensors["personal.weights"].astype(np.float32)
-    transitions = tensors["personal.transitions"].astype(np.float32)
-    count = len(TAGS)
-    if weights.shape[1:] != (count,) or transitions.shape != (count + 1, count):
-        raise ValueError("the tagger's arrays do not fit its tags")
-    if not np.isfinite(weights).all() or not np.isfinite(transitions).all():
-        raise ValueError("the tagger's arrays hold a value that is no number")
-    return Tagger(weights, transitions)
+    prefix = "personal."
+    tensors = {
+        key.removeprefix(prefix): value
+        for key, value in bundle.tensors().items()
+        if key.startswith(prefix)
+    }
+    lexicon = Lexicon(
+        tensors.pop("words.common"),
+        tensors.pop("words.vectors"),
+        float(tensors.pop("words.scale")[0]),
+        tensors.pop("words.names"),
+        tensors.pop("words.flags"),
+        bits=int(tensors["parts"].shape[0]).bit_length() - 1,
+    )
+    return Tagger(Network.from_tensors(tensors), lexicon)

@@ -1,0 +1,123 @@
+"""Works on a guard's bundle that is there already: measures it again, or calibrates it anew.
+
+The weights stay as they are. What only training can tell (figures out of fold) is kept from the run
+that made the bundle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmesh.mesh.bundle import Bundle
+from slmesh.slm.guard.injection import HEADS, InjectionModel
+from slmesh.tiers.encoder import SentenceEncoder
+from slmesh.training.screening import fitted_line, opened, threshold
+from slmesh.training.screening_data import VALIDATION, Example
+from slmesh.training.screening_report import judged, publish
+
+__all__ = ["calibrate_guard", "write_guard_card"]
+
+_WRITTEN_AGAIN = ("format", "files", "digest")
+
+
+def write_guard_card(
+    recipe: Path, bundle: Bundle, data_dir: Path, cache_dir: Path, say: Callable[[str], None]
+) -> Bundle:
+    """Measure a bundle on validation rows again, and write its card, plots and metrics.
+
+    Raises:
+        FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
+    """
+    _, encoder, examples = opened(recipe, data_dir, cache_dir)
+    say("measuring")
+    return publish(
+        bundle.folder, _bare(bundle), bundle.tensors(), _golden(bundle), examples, encoder, data_dir
+    )
+
+
+def calibrate_guard(
+    recipe: Path,
+    bundle: Bundle,
+    version: str,
+    data_dir: Path,
+    cache_dir: Path,
+    say: Callable[[str], None],
+) -> Bundle:
+    """Calibrate the injection check on validation rows alone and write it as another version.
+
+    Of few rows no rate below 1 % can be told, so thresholds are coarser than those of training, which
+    counts its rows out of fold too. The threshold of redaction stays.
+
+    Raises:
+        FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
+    """
+    plan, encoder, examples = opened(recipe, data_dir, cache_dir)
+    content = _bare(bundle)
+    content["version"] = version
+    content["calibration"] = {"injection": {head: {} for head in HEADS}}
+    content["thresholds"] = {**bundle.thresholds, "injection": {head: {} for head in HEADS}}
+    held = [example for example in examples if example.split == VALIDATION]
+    rate = plan["numbers"]["false_positive_rate"]
+    for head in HEADS:
+        for tier in ("linear", "encoder"):
+            say(f"calibrating {head}, {tier}")
+            line, lowest = _calibrated(bundle, encoder, held, head, tier, rate)
+            content["calibration"]["injection"][head][tier] = line
+            content["thresholds"]["injection"][head][tier] = lowest
+            if tier == "linear":
+                gates = content["parameters"]["injection"]["gate"]
+                gates[head] = _moved(gates[head], bundle, line, head)
+    folder = bundle.folder.parent / version
+    say("measuring")
+    return publish(folder, content, bundle.tensors(), _golden(bundle), examples, encoder, data_dir)
+
+
+def _calibrated(
+    bundle: Bundle,
+    encoder: SentenceEncoder,
+    held: Sequence[Example],
+    head: str,
+    tier: str,
+    rate: float,
+) -> tuple[dict[str, float], float]:
+    """Return the line of a tier of a head and its threshold.
+
+    The new line is fitted to the logits of the old one, so both are one line over the raw score.
+    """
+    model = InjectionModel(bundle, encoder if tier == "encoder" else None)
+    mine = [index for index, example in enumerate(held) if example.head == head]
+    probabilities = np.clip(judged(model, held, head).probabilities, 1e-12, 1 - 1e-12)
+    logits = np.log(probabilities / (1 - probabilities))
+    best = dict(zip(mine, logits.tolist(), strict=True))
+    slope, offset = fitted_line(held, best)
+    lowest = slope * threshold(held, best, rate) + offset
+    before = bundle.calibration["injection"][head][tier]
+    line = {
+        "bias": before["bias"],
+        "slope": float(before["slope"]) * slope,
+        "offset": float(before["offset"]) * slope + offset,
+    }
+    return line, float(1 / (1 + np.exp(-lowest)))
+
+
+def _moved(gate: float, bundle: Bundle, line: Mapping[str, float], head: str) -> float:
+    """Return the probability that now stands for the raw score the gate stood for."""
+    before = bundle.calibration["injection"][head]["linear"]
+    score = (np.log(gate / (1 - gate)) - before["offset"]) / before["slope"]
+    return float(1 / (1 + np.exp(-(line["slope"] * score + line["offset"]))))
+
+
+def _bare(bundle: Bundle) -> dict[str, Any]:
+    """Return what a bundle says without what writing it fills in."""
+    bare = {key: value for key, value in bundle.content.items() if key not in _WRITTEN_AGAIN}
+    copied: dict[str, Any] = json.loads(json.dumps(bare))
+    return copied
+
+
+def _golden(bundle: Bundle) -> str:
+    return (bundle.folder / "golden.jsonl").read_text(encoding="utf-8")
