@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from slmesh.mesh.catalog import discover
+from slmesh.mesh.declaration import read_declaration
 from slmesh.mesh.errors import FailedPrecondition, NotFound
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
-from slmesh.router.declaration import read_declaration
 from slmesh.router.flow import Flow
 from slmesh.router.flow_checks import problems_of
 
