@@ -39,6 +39,14 @@ class StepState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_STATE_FAILED: _ClassVar[StepState]
     STEP_STATE_TIMED_OUT: _ClassVar[StepState]
     STEP_STATE_SKIPPED: _ClassVar[StepState]
+
+class HopState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HOP_STATE_UNSPECIFIED: _ClassVar[HopState]
+    HOP_STATE_ALLOWED: _ClassVar[HopState]
+    HOP_STATE_REFUSED: _ClassVar[HopState]
+    HOP_STATE_REFUSED_BY_SERVICE: _ClassVar[HopState]
+    HOP_STATE_UNSCREENED: _ClassVar[HopState]
 PATH_UNSPECIFIED: Path
 PATH_SMALL: Path
 PATH_ESCALATED: Path
@@ -55,9 +63,14 @@ STEP_STATE_SUCCEEDED: StepState
 STEP_STATE_FAILED: StepState
 STEP_STATE_TIMED_OUT: StepState
 STEP_STATE_SKIPPED: StepState
+HOP_STATE_UNSPECIFIED: HopState
+HOP_STATE_ALLOWED: HopState
+HOP_STATE_REFUSED: HopState
+HOP_STATE_REFUSED_BY_SERVICE: HopState
+HOP_STATE_UNSCREENED: HopState
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency")
+    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency", "receipt")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +84,7 @@ class Decision(_message.Message):
     COST_FIELD_NUMBER: _ClassVar[int]
     ALL_LLM_COST_FIELD_NUMBER: _ClassVar[int]
     LATENCY_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request_id: str
     flow: str
@@ -84,7 +98,8 @@ class Decision(_message.Message):
     cost: Cost
     all_llm_cost: Cost
     latency: _duration_pb2.Duration
-    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    receipt: Receipt
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time")
@@ -185,17 +200,65 @@ class Cost(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd_micros: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("code", "step", "quantity", "value", "threshold", "held")
+    __slots__ = ("code", "step", "quantity", "value", "threshold", "held", "path", "threshold_source")
     CODE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_SOURCE_FIELD_NUMBER: _ClassVar[int]
     code: str
     step: str
     quantity: str
     value: float
     threshold: float
     held: bool
-    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ...) -> None: ...
+    path: Path
+    threshold_source: str
+    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ..., path: _Optional[_Union[Path, str]] = ..., threshold_source: _Optional[str] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("policy_revision", "hops")
+    POLICY_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
+    policy_revision: str
+    hops: _containers.RepeatedCompositeFieldContainer[Hop]
+    def __init__(self, policy_revision: _Optional[str] = ..., hops: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ...) -> None: ...
+
+class Hop(_message.Message):
+    __slots__ = ("step", "service", "model", "version", "zone", "region", "purpose", "redacted", "state", "rulings")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RULINGS_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    service: str
+    model: str
+    version: str
+    zone: str
+    region: str
+    purpose: str
+    redacted: bool
+    state: HopState
+    rulings: _containers.RepeatedCompositeFieldContainer[ClassRuling]
+    def __init__(self, step: _Optional[str] = ..., service: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., zone: _Optional[str] = ..., region: _Optional[str] = ..., purpose: _Optional[str] = ..., redacted: bool = ..., state: _Optional[_Union[HopState, str]] = ..., rulings: _Optional[_Iterable[_Union[ClassRuling, _Mapping]]] = ...) -> None: ...
+
+class ClassRuling(_message.Message):
+    __slots__ = ("data_class", "fields", "allowed", "rule")
+    DATA_CLASS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    data_class: str
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    allowed: bool
+    rule: str
+    def __init__(self, data_class: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., allowed: bool = ..., rule: _Optional[str] = ...) -> None: ...
