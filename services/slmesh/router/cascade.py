@@ -39,7 +39,7 @@ class Verdict:
 
 def refusal(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> Verdict | None:
     """Return the refusal of a request, or None while nothing speaks against answering it."""
-    verdict = _Judgement(flow.refuse_when, signals)
+    verdict = _Judgement(flow, route_pb2.PATH_REFUSED, signals)
     if not verdict.reasons:
         return None
     return Verdict(route_pb2.PATH_REFUSED, verdict.reasons, verdict.conditions)
@@ -55,8 +55,8 @@ def decide(
         signals: What the steps that succeeded have said, by step.
         failed: What the flow declares for each step that has no signal.
     """
-    refused = _Judgement(flow.refuse_when, signals)
-    escalated = _Judgement(flow.escalate_when, signals)
+    refused = _Judgement(flow, route_pb2.PATH_REFUSED, signals)
+    escalated = _Judgement(flow, route_pb2.PATH_ESCALATED, signals)
     conditions = refused.conditions + escalated.conditions
     problems = refused.problems + escalated.problems
     if refused.reasons:
@@ -74,8 +74,17 @@ def decide(
 
 
 class _Judgement:
-    def __init__(self, rules: Iterable[Rule], signals: Mapping[str, signal_pb2.Signal]) -> None:
+    def __init__(
+        self, flow: Flow, path: route_pb2.Path, signals: Mapping[str, signal_pb2.Signal]
+    ) -> None:
+        key = "refuse_when" if path == route_pb2.PATH_REFUSED else "escalate_when"
+        rules: tuple[Rule, ...] = getattr(flow, key)
         evaluations: list[Evaluation] = [evaluate(rule, signals) for rule in rules]
+        for index, one in enumerate(evaluations):
+            for condition in one.conditions:
+                condition.path = path
+                if condition.HasField("threshold"):
+                    condition.threshold_source = f"flow {flow.name}, {key}[{index}]"
         self.reasons = tuple(one.reason for one in evaluations if one.held)
         self.conditions = tuple(condition for one in evaluations for condition in one.conditions)
         self.problems = tuple(problem for one in evaluations for problem in one.problems)
