@@ -6,10 +6,16 @@ from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import Settings
 
 SHARED = ("slmesh.api", "slmesh.mesh")
-PARTS = ("slmesh.tiers", "slmesh.recognise", "slmesh.weights", "slmesh.discovery")
+PARTS = (
+    "slmesh.tiers",
+    "slmesh.recognise",
+    "slmesh.weights",
+    "slmesh.discovery",
+    "slmesh.policy",
+)
 """Packages below the services: model parts, and how instances are found."""
 OTHER_SERVICES = ("slmesh.router", "slmesh.reasoner")
-DOMAIN_FOLDERS = ("slmesh.tiers", "slmesh.recognise", "slmesh.slm")
+DOMAIN_FOLDERS = ("slmesh.tiers", "slmesh.recognise", "slmesh.slm", "slmesh.policy")
 DOMAIN_NAMES = {
     "answer",
     "budget",

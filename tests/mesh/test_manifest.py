@@ -49,7 +49,7 @@ def test_a_wrong_manifest_says_what_is_wrong(tmp_path, text, message):
     assert "service.yaml" in caught.value.message
 
 
-def test_it_has_about_fifteen_keys(tmp_path):
+def test_it_has_few_keys(tmp_path):
     with pytest.raises(FailedPrecondition) as caught:
         load(tmp_path, GOOD + "zzzzzzzz: 1\n")
-    assert len(caught.value.message.split("there are: ")[1].split(",")) <= 15
+    assert len(caught.value.message.split("there are: ")[1].split(",")) <= 17

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import rpcs
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.settings import Settings, load_settings
 from slmesh.mesh.tracing import Tracing
 from slmesh.mesh.transport import GrpcTransport, Transport, channel_credentials
@@ -56,6 +57,7 @@ class Mesh:
         tenant: str = "default",
         settings: Settings | None = None,
         tracing: Tracing | None = None,
+        gate: Gate | None = None,
     ) -> Self:
         """Return a client of a running mesh; no connection is made before the first call.
 
@@ -65,6 +67,8 @@ class Mesh:
             tenant: For whom the calls are.
             settings: Size limits and TLS; the environment's when None.
             tracing: Where client spans go.
+            gate: Decides about every call before it is sent, for a client inside of the mesh; the
+                service decides in any case.
         """
         settings = settings or load_settings()
         target = address or settings.router_target()
@@ -73,6 +77,7 @@ class Mesh:
             credentials=channel_credentials(settings.tls_root),
             max_message_bytes=settings.max_message_bytes,
             tracing=tracing,
+            gate=gate,
         )
         return cls(transport, RequestContext(tenant=tenant))
 

@@ -11,6 +11,7 @@ from slmesh.mesh.local import InProcessTransport
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
+from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
 from slmesh.router.cost import CostEstimator, Prices
 from slmesh.router.decisions import MemoryDecisions
@@ -28,6 +29,7 @@ def attach_router(
     *,
     services: Mapping[str, Manifest] | None = None,
     tracing: Tracing | None = None,
+    gate: PolicyGate | None = None,
 ) -> None:
     """Let a mesh of this process answer Route and Explain.
 
@@ -38,16 +40,19 @@ def attach_router(
         settings: The settings; ``flow_path`` says where flows are.
         services: The services of the transport; all that are found when None.
         tracing: Where spans go.
+        gate: The gate of the transport; one of the settings' own when None.
 
     Raises:
-        FailedPrecondition: A flow is wrong.
+        FailedPrecondition: A flow or a policy is wrong.
     """
     found = discover(settings) if services is None else services
     flows = FlowBook(load_flows(settings, found))
+    gate = gate or open_gate(settings, found, in_process=True)
     clock = Clock()
     engine = Engine(
         transport,
         {name: manifest.contract for name, manifest in found.items()},
+        judge=gate.judge,
         estimator=CostEstimator(Prices.of(settings)),
         clock=clock,
         prepare=transport.host,
@@ -63,5 +68,5 @@ def attach_router(
     instruments = None
     if settings.boundary_instruments:
         instruments = Instruments(transport.metrics, tracing)
-    boundary = route_boundary(routing, flows, settings, instruments)
+    boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
     transport.add_edge(boundary, "Route", "Explain")

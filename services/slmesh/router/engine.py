@@ -23,14 +23,17 @@ from slmesh.mesh.errors import (
     Internal,
     InvalidArgument,
     MeshError,
+    PermissionDenied,
     ResourceExhausted,
     Unavailable,
 )
 from slmesh.mesh.transport import Transport
+from slmesh.policy.judge import Judge
 from slmesh.router.cascade import Verdict, decide, refusal
 from slmesh.router.cost import CostEstimator
 from slmesh.router.disclosure import reason_request
 from slmesh.router.flow import REASONER_STEP, REDACTED_TEXT, Flow, Reasoner, Step
+from slmesh.router.hops import UNSCREENED, Hops
 from slmesh.router.reasoning import ReasonedAnswer, ask
 from slmesh.router.request_run import Clock, RequestRun, failure_code
 from slmesh.router.signals import request_of
@@ -42,6 +45,9 @@ _log = logging.getLogger(__name__)
 Prepare = Callable[[str], Awaitable[object]]
 """Makes a service ready to be called, such as by loading it into this process."""
 
+_REASONERS_OWN = frozenset({"instruction", "max_output_tokens"})
+"""Fields of a request to the reasoner that the flow writes."""
+
 _RESERVE_S = 0.05
 """Kept back from the caller's time, so that a late answer can still be a degraded one in time."""
 
@@ -52,6 +58,7 @@ class Engine:
     Args:
         transport: What carries the calls to services.
         contracts: The contract of every service, by name.
+        judge: What the policy says about each hop.
         estimator: What decisions cost.
         clock: Where time comes from.
         prepare: Called with each service before it is first needed, outside of its step's time;
@@ -63,12 +70,14 @@ class Engine:
         transport: Transport,
         contracts: Mapping[str, str],
         *,
+        judge: Judge,
         estimator: CostEstimator,
         clock: Clock,
         prepare: Prepare | None = None,
     ) -> None:
         self._transport = transport
         self._contracts = contracts
+        self._judge = judge
         self._estimator = estimator
         self._clock = clock
         self._prepare = prepare
@@ -101,7 +110,14 @@ class Engine:
             decision_id=decision_id,
             data_classes=flow.data_classes,
         )
-        run = RequestRun(flow, self._contracts, request, inner, self._clock)
+        hops = Hops(
+            self._judge,
+            flow=flow.name,
+            tenant=context.tenant,
+            declared=flow.data_classes,
+            guarded=any(self._contracts.get(step.service) == "guard" for step in flow.steps),
+        )
+        run = RequestRun(flow, self._contracts, request, inner, self._clock, hops)
         verdict = await self._run_steps(run, unready)
         if verdict is None:
             verdict = decide(flow, run.signals, run.failed)
@@ -118,6 +134,7 @@ class Engine:
         decision.reasons.extend(verdict.reasons)
         decision.degradations.extend(run.degradations)
         decision.steps.extend(run.ordered_steps())
+        decision.receipt.CopyFrom(run.hops.receipt())
         decision.latency.CopyFrom(run.elapsed())
         return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
 
@@ -164,9 +181,12 @@ class Engine:
         rpc = contract(self._contracts[step.service]).single
         context = run.context.within(step.timeout_ms / 1e3).to_service(step.service)
         try:
+            step = run.passed(step)
             request = request_of(
                 step, self._contracts[step.service], run.request, run.texts, run.received
             )
+            run.hops.sent(step.name, request, run.declared_fields(step))
+            context = run.hops.context(step.name, context)
             async with asyncio.timeout(context.remaining_s()):
                 return await self._transport.unary(rpc, request, context)
         except TimeoutError:
@@ -201,6 +221,8 @@ class Engine:
                 decision.answer.provenance.CopyFrom(reasoned.provenance)
             else:
                 decision.path = route_pb2.PATH_FALLBACK
+        if verdict.path == route_pb2.PATH_FALLBACK:
+            _tell_if_unscreened(run)
         if decision.path == route_pb2.PATH_FALLBACK:
             decision.answer.source = route_pb2.ANSWER_SOURCE_FALLBACK
             decision.answer.text = run.flow.fallback
@@ -212,20 +234,33 @@ class Engine:
 
     async def _escalate(self, run: RequestRun, reasoner: Reasoner) -> ReasonedAnswer | MeshError:
         unready = await self._make_ready({reasoner.service})
-        request = reason_request(run.flow, reasoner, run.texts, run.signals, screened=run.screened)
+        request = reason_request(
+            run.flow,
+            reasoner,
+            run.texts,
+            run.signals,
+            screened=run.screened,
+            redacted_steps=run.hops.redacted,
+        )
         context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
         run.begin(REASONER_STEP, reasoner.service)
         outcome: ReasonedAnswer | MeshError
         try:
             for error in unready.values():
                 raise error
-            outcome = await ask(self._transport, request, context)
+            run.hops.must_pass(
+                REASONER_STEP, reasoner.service, redacted=run.screened, redactable=False
+            )
+            run.hops.sent(REASONER_STEP, request, _REASONERS_OWN)
+            outcome = await ask(self._transport, request, run.hops.context(REASONER_STEP, context))
         except MeshError as error:
             outcome = error
         except Exception as error:
             outcome = _unexpected(error, run.flow.name, REASONER_STEP)
         if isinstance(outcome, MeshError):
             run.end(REASONER_STEP, outcome)
+            if isinstance(outcome, PermissionDenied):
+                run.hops.refused(REASONER_STEP)
             if reasoner.on_failure == "fail":
                 raise _reasoner_failure(run, reasoner, outcome)
             run.degrade(
@@ -235,6 +270,7 @@ class Engine:
             )
             return outcome
         run.end(REASONER_STEP, None)
+        run.hops.answered(REASONER_STEP, outcome.provenance)
         self._estimator.learn(run.flow, request, outcome.usage)
         if outcome.shortfall:
             code, sentence = outcome.shortfall
@@ -254,6 +290,17 @@ class Engine:
             for name, outcome in zip(names, prepared, strict=True)
             if isinstance(outcome, Exception)
         }
+
+
+def _tell_if_unscreened(run: RequestRun) -> None:
+    """Say so when the reasoner was not asked because nobody has screened the text."""
+    reasoner = run.flow.reasoner
+    if reasoner is not None and run.hops.withheld(REASONER_STEP, reasoner.service):
+        run.degrade(
+            UNSCREENED,
+            REASONER_STEP,
+            "the text was not screened, so nothing was sent outside of the mesh",
+        )
 
 
 def _reserved(context: RequestContext) -> RequestContext:
@@ -303,6 +350,13 @@ def _reasoner_failure(run: RequestRun, reasoner: Reasoner, error: MeshError) -> 
     if isinstance(error, DeadlineExceeded) and run.context.expired():
         return DeadlineExceeded(
             "the reasoner did not answer before the deadline", metadata=metadata
+        )
+    if isinstance(error, PermissionDenied):
+        return PermissionDenied(
+            "the request needs the reasoner, and the policy of the mesh does not let its data go"
+            " there",
+            reason=error.reason,
+            metadata=metadata,
         )
     if isinstance(error, ResourceExhausted):
         message = "the request needs the reasoner, and the reasoner has no room"

@@ -14,6 +14,7 @@ from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import InvalidArgument, NotFound
+from slmesh.mesh.gate import Admit
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.router.admission import Admission
@@ -176,9 +177,14 @@ def _digest(request: route_pb2.RouteRequest) -> str:
 
 
 def route_boundary(
-    routing: Routing, flows: Iterable[Flow], settings: Settings, instruments: Instruments | None
+    routing: Routing,
+    flows: Iterable[Flow],
+    settings: Settings,
+    instruments: Instruments | None,
+    *,
+    admit: Admit | None = None,
 ) -> Boundary:
-    """Return the boundary of the router's contract."""
+    """Return the boundary of the router's contract; ``admit`` decides who is served."""
     longest_ms = max((flow.latency_budget_ms for flow in flows), default=0)
     return Boundary(
         ROUTER,
@@ -187,4 +193,5 @@ def route_boundary(
         # the flow's own budget ends first
         default_timeout_s=longest_ms / 1e3 + _SLACK_S,
         instruments=instruments,
+        admit=admit,
     )

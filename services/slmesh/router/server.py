@@ -30,6 +30,7 @@ from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
 from slmesh.mesh.transport import GrpcTransport
+from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
 from slmesh.router.cost import CostEstimator, Prices
 from slmesh.router.decisions import MemoryDecisions
@@ -93,11 +94,12 @@ class RouterServer:
             max_connection_age_s: After which a client is asked to connect again.
 
         Raises:
-            FailedPrecondition: A flow, a TLS file or the port is not usable; the message says what
-                to do.
+            FailedPrecondition: A flow, a policy, a TLS file or the port is not usable; the message
+                says what to do.
         """
         found = discover(settings) if services is None else services
         flows = FlowBook(load_flows(settings, found))
+        gate = open_gate(settings, found)
         credentials = server_credentials(settings)
         instruments = Instruments(metrics, tracing) if settings.boundary_instruments else None
 
@@ -107,14 +109,15 @@ class RouterServer:
         calls = GrpcTransport(
             resolve,
             services=found,
+            gate=gate,
             max_message_bytes=settings.max_message_bytes,
             tracing=tracing,
         )
         checks = GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
         admission = Admission(settings.max_in_flight)
         handlers = RouterHandlers(
-            _routing_boundary(settings, found, flows, calls, admission, metrics, instruments),
-            _edge(settings, found, calls, admission, instruments),
+            _routing_boundary(settings, found, flows, calls, gate, admission, metrics, instruments),
+            _edge(settings, found, calls, gate, admission, instruments),
         )
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
         server.add_generic_rpc_handlers((handlers,))
@@ -199,6 +202,7 @@ def _routing_boundary(
     services: Mapping[str, Manifest],
     flows: FlowBook,
     transport: GrpcTransport,
+    gate: PolicyGate,
     admission: Admission,
     metrics: Metrics,
     instruments: Instruments | None,
@@ -207,18 +211,20 @@ def _routing_boundary(
     engine = Engine(
         transport,
         {name: manifest.contract for name, manifest in services.items()},
+        judge=gate.judge,
         estimator=CostEstimator(Prices.of(settings)),
         clock=clock,
     )
     decisions = MemoryDecisions(clock.monotonic_s)
     routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
-    return route_boundary(routing, flows, settings, instruments)
+    return route_boundary(routing, flows, settings, instruments, admit=gate.served)
 
 
 def _edge(
     settings: Settings,
     services: Mapping[str, Manifest],
     transport: GrpcTransport,
+    gate: PolicyGate,
     admission: Admission,
     instruments: Instruments | None,
 ) -> Edge:
@@ -227,6 +233,7 @@ def _edge(
         limits=limits_of(settings),
         default_timeout_s=_EDGE_TIMEOUT_S,
         instruments=instruments,
+        admit=gate.served,
     )
     return Edge(transport, services, boundary, admission)
 
