@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import typer
 
-from slmesh.cli import deployment, evaluate, factory, lifecycle, mesh_calls, models, routing
+from slmesh.cli import (
+    budgets,
+    deployment,
+    evaluate,
+    factory,
+    lifecycle,
+    mesh_calls,
+    models,
+    routing,
+)
 from slmesh.cli.output import fail
 from slmesh.mesh.errors import MeshError
 
@@ -26,6 +35,7 @@ routing.add_to(app)
 mesh_calls.add_to(app)
 models.add_to(app)
 evaluate.add_to(app)
+budgets.add_to(app)
 factory.add_to(app)
 deployment.add_to(app)
 

@@ -7,12 +7,12 @@ measures nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
-__all__ = ["confusion", "reliability", "risk_coverage"]
+__all__ = ["confusion", "curves", "reliability", "risk_coverage"]
 
 _LEFT, _TOP, _SIDE = 56, 34, 240
 _WIDTH, _HEIGHT = _LEFT + _SIDE + 20, _TOP + _SIDE + 48
@@ -69,6 +69,33 @@ def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> str:
     area = float(wrong.mean()) if len(wrong) else 0.0
     title = f"Risk over coverage, area {area:.4f}"
     return _frame(title, "share answered", "error", [_line(points, _RED)], top=most)
+
+
+def curves(
+    title: str, below: str, beside: str, named: Mapping[str, Sequence[tuple[float, float]]]
+) -> str:
+    """Draw up to three curves over [0, 1], with their names.
+
+    The vertical axis ends at the largest value, or at 0.01 if that is less.
+
+    Args:
+        title: The title.
+        below: What the horizontal axis is.
+        beside: What the vertical axis is.
+        named: Points (x, y) of each curve, x in [0, 1], y >= 0.
+    """
+    most = max((y for points in named.values() for _, y in points), default=0.0)
+    most = max(most, 0.01)
+    shapes = []
+    for place, (name, points) in enumerate(named.items()):
+        colour = (_BLUE, _RED, _GREY)[place]
+        shapes.append(_line([(x, y / most) for x, y in points], colour))
+        y = _TOP + _SIDE - 12 - 16 * place
+        shapes.append(
+            f'<text x="{_LEFT + _SIDE - 8}" y="{y}" text-anchor="end" fill="{colour}">'
+            f"{escape(name)}</text>"
+        )
+    return _frame(title, below, beside, shapes, top=most)
 
 
 def confusion(truth: Sequence[str], found: Sequence[str]) -> str:
