@@ -24,11 +24,21 @@ DECISION_KEY = "slmesh-decision-id"
 TIMEOUT_KEY = "slmesh-timeout-ms"
 DATA_CLASSES_KEY = "slmesh-data-classes"
 TRACEPARENT_KEY = "traceparent"
+SUBJECT_KEY = "slmesh-subject"
+"""Whom a text is about, in the caller's own words; what is recorded of it can be deleted by that."""
 POLICY_KEY = "slmesh-policy-context"
 """What the policy decided on, sealed; see ``slmesh.policy.seal``."""
 
 DEFAULT_TENANT = "default"
 _LONGEST_VALUE = 256
+_LIMITED_KEYS = (
+    APPLICATION_KEY,
+    TENANT_KEY,
+    DECISION_KEY,
+    DATA_CLASSES_KEY,
+    SUBJECT_KEY,
+    POLICY_KEY,
+)
 _LONGEST_SEAL = 4096
 
 
@@ -43,6 +53,8 @@ class RequestContext:
         deadline: The moment on ``time.monotonic()`` by which the answer is due, in seconds, or None.
         data_classes: The classes of the data in the request, as the caller declares them.
         traceparent: The W3C trace context of the caller's span; empty when there is none.
+        subject: The caller's id of the person the text is about, for the deletion of what is
+            recorded; empty when it gave none. It goes to the router and no further.
         flow: The flow the data belongs to; empty for a direct call. It never comes from metadata
             as such: a gate sets it from a seal it has checked.
         redacted: Whether the text is redacted; proven by the same seal.
@@ -55,6 +67,7 @@ class RequestContext:
     deadline: float | None = None
     data_classes: tuple[str, ...] = ()
     traceparent: str = ""
+    subject: str = ""
     flow: str = ""
     redacted: bool = False
     policy_context: str = ""
@@ -67,7 +80,7 @@ class RequestContext:
             InvalidArgument: A value of ours cannot be read.
         """
         found = {key: value for key, value in metadata if isinstance(value, str)}
-        for key in (APPLICATION_KEY, TENANT_KEY, DECISION_KEY, DATA_CLASSES_KEY, POLICY_KEY):
+        for key in _LIMITED_KEYS:
             longest = _LONGEST_SEAL if key == POLICY_KEY else _LONGEST_VALUE
             if len(found.get(key, "")) > longest:
                 raise InvalidArgument(
@@ -83,6 +96,7 @@ class RequestContext:
             deadline=_read_deadline(found.get(TIMEOUT_KEY)),
             data_classes=tuple(name for name in classes.split(",") if name),
             traceparent=found.get(TRACEPARENT_KEY, ""),
+            subject=found.get(SUBJECT_KEY, ""),
             policy_context=found.get(POLICY_KEY, ""),
         )
 
@@ -97,6 +111,8 @@ class RequestContext:
             metadata.append((DATA_CLASSES_KEY, ",".join(self.data_classes)))
         if self.traceparent:
             metadata.append((TRACEPARENT_KEY, self.traceparent))
+        if self.subject:
+            metadata.append((SUBJECT_KEY, self.subject))
         if self.policy_context:
             metadata.append((POLICY_KEY, self.policy_context))
         remaining = self.remaining_s()
@@ -123,8 +139,8 @@ class RequestContext:
         return replace(self, deadline=deadline)
 
     def to_service(self, service: str) -> RequestContext:
-        """Return the same context for a call to another service."""
-        return replace(self, service=service)
+        """Return the same context for a call to another service, which learns no subject."""
+        return replace(self, service=service, subject="" if service else self.subject)
 
 
 def _read_deadline(value: str | None) -> float | None:

@@ -67,6 +67,9 @@ class Decisions(Protocol):
     async def by_request(self, tenant: str, request_id: str) -> Recorded | None:
         """Return the decision of a request."""
 
+    def close(self) -> None:
+        """Let everything go; it may block for some seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
@@ -126,6 +129,9 @@ class MemoryDecisions:
         self._forget()
         decision_id = self._requests.get((tenant, request_id))
         return await self.by_id(tenant, decision_id) if decision_id is not None else None
+
+    def close(self) -> None:
+        """See :class:`Decisions`."""
 
     def forget_subjects(self, wanted: Callable[[str, str], bool]) -> None:
         """Forget the decisions about some subjects.

@@ -13,17 +13,17 @@ from datetime import timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from slmesh.api.ledger.v1 import record_pb2
-from slmesh.ledger.ledger import Ledger, LedgerOptions
+from slmesh.ledger.ledger import NO_LEDGER, Ledger, LedgerOptions
 from slmesh.ledger.rows import decision_key, read_record, request_key, subject_digest
 from slmesh.mesh.errors import Unavailable
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
-from slmesh.router.decisions import MemoryDecisions, Recorded
+from slmesh.router.decisions import Decisions, MemoryDecisions, Recorded
 from slmesh.router.recorded_text import withhold
 from slmesh.router.recording import RecordingRules
 from slmesh.router.request_run import Clock
 
-__all__ = ["LedgerDecisions"]
+__all__ = ["LedgerDecisions", "open_decisions"]
 
 _log = logging.getLogger(__name__)
 
@@ -133,11 +133,31 @@ class LedgerDecisions:
         return record
 
     def _forget_deleted(self) -> None:
+        if not self._deleted:
+            return
+        digests: set[str] = set()
         while self._deleted:
-            digests = frozenset(self._deleted.popleft())
-            self._memory.forget_subjects(
-                lambda tenant, subject: subject_digest(tenant, subject) in digests
-            )
+            digests.update(self._deleted.popleft())
+        self._memory.forget_subjects(
+            lambda tenant, subject: subject_digest(tenant, subject) in digests
+        )
+
+
+def open_decisions(
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+    *,
+    on_health: Callable[[bool], None],
+) -> Decisions:
+    """Return where the settings say that a router records.
+
+    Raises:
+        FailedPrecondition: A setting is wrong, or the ledger's folder cannot be used.
+    """
+    if settings.ledger_url == NO_LEDGER:
+        return MemoryDecisions(clock.monotonic_s)
+    return LedgerDecisions(settings, clock, metrics, on_health=on_health)
 
 
 _NOTHING = record_pb2.TEXT_KEPT_NONE

@@ -47,7 +47,7 @@ def withhold(record: record_pb2.DecisionRecord, wanted: record_pb2.TextKept) -> 
         token = _token(field, originals[0], segments, kept)
         if token:
             hidden |= {field.text: token, written(field): token}
-            field.text = token
+            field.ClearField("text")
             field.ClearField("value")
     if kept == _NONE and decision.answer.source == route_pb2.ANSWER_SOURCE_REASONER:
         decision.answer.text = ""
@@ -57,8 +57,11 @@ def withhold(record: record_pb2.DecisionRecord, wanted: record_pb2.TextKept) -> 
     del request.documents[:]
     if kept == _REDACTED:
         request.documents.extend(segment.text for segment in segments[1:])
-    for segment in segments:
-        segment.ClearField("text")  # it is in the request, or nowhere
+    for step in decision.steps:
+        if step.state != route_pb2.STEP_STATE_SUCCEEDED:
+            step.signal.screening.ClearField("redacted_segments")  # of a guard that did not finish
+        for segment in step.signal.screening.redacted_segments:
+            segment.ClearField("text")  # it is in the request, or nowhere
 
 
 def answered_again(
@@ -92,10 +95,10 @@ def answered_again(
     for original, segment in zip((request.text, *request.documents), segments, strict=False):
         decision.answer.text = restore(decision.answer.text, original, segment)
     for field in _fields(explanation):
-        if field.text.startswith("["):
-            quoted = request.text[field.span.start : field.span.end]
-            decision.answer.text = decision.answer.text.replace(field.text, quoted)
-            field.text = quoted
+        if not field.text:
+            field.text = request.text[field.span.start : field.span.end]
+            answer = decision.answer.text.replace(_field_token(field), field.text)
+            decision.answer.text = answer
     return explanation
 
 
@@ -130,16 +133,20 @@ def _token(
 ) -> str:
     """Return what stands for a field's words; empty when they may be held."""
     if kept == _NONE:
-        return f"[{field.name.upper()}@{field.span.start}]"
+        return _field_token(field)
     start, end = field.span.start, field.span.end
     if original[start:end] != field.text:
         # of the redacted text, which holds no value; anything else is of no text that we know
-        return "" if field.text in segments[0].text else f"[{field.name.upper()}@{start}]"
+        return "" if field.text in segments[0].text else _field_token(field)
     for placeholder in segments[0].placeholders:
         span = placeholder.original_span
         if span.start < end and start < span.end:
             return str(placeholder.token)
     return ""
+
+
+def _field_token(field: extract_pb2.Field) -> str:
+    return f"[{field.name.upper()}@{field.span.start}]"
 
 
 def _replaced(text: str, hidden: Mapping[str, str]) -> str:

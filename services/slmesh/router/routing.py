@@ -9,6 +9,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
@@ -23,6 +24,7 @@ from slmesh.router.decisions import Decisions, Recorded
 from slmesh.router.engine import Engine
 from slmesh.router.flow import Flow
 from slmesh.router.flow_book import FlowBook
+from slmesh.router.recorded_text import answered_again
 from slmesh.router.request_checks import check_request, request_id_of
 
 __all__ = ["ROUTER", "Routing", "route_boundary"]
@@ -126,7 +128,11 @@ class Routing:
         digest: str,
     ) -> Recorded:
         recorded = await self._decisions.by_request(context.tenant, request_id)
-        return recorded or await self._run(flow, request, context, request_id, digest)
+        if recorded is None:
+            return await self._run(flow, request, context, request_id, digest)
+        if recorded.record is not None and recorded.request_digest == digest:
+            return replace(recorded, explanation=answered_again(recorded.record, request))
+        return recorded
 
     async def _run(
         self,
@@ -136,10 +142,24 @@ class Routing:
         request_id: str,
         digest: str,
     ) -> Recorded:
+        may_be_lost = flow.unrecorded == "allow"
+        if not may_be_lost:
+            self._decisions.check_room()  # before anything is spent
         explanation = await self._engine.run(
-            flow, request, context, decision_id=self._new_id(), request_id=request_id
+            flow,
+            request,
+            replace(context, subject=""),
+            decision_id=self._new_id(),
+            request_id=request_id,
         )
-        recorded = Recorded(context.tenant, digest, explanation)
+        recorded = Recorded(
+            context.tenant,
+            digest,
+            explanation,
+            request=request,
+            subject=context.subject,
+            may_be_lost=may_be_lost,
+        )
         await self._decisions.record(recorded)
         self._count(explanation.decision, context.tenant)
         return recorded

@@ -33,11 +33,12 @@ from slmesh.mesh.transport import GrpcTransport
 from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
 from slmesh.router.cost import CostEstimator, Prices
-from slmesh.router.decisions import MemoryDecisions
+from slmesh.router.decisions import Decisions
 from slmesh.router.edge import Edge
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
-from slmesh.router.health import HealthProbe
+from slmesh.router.health import HealthProbe, HealthTeller
+from slmesh.router.ledger_decisions import open_decisions
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import ROUTER, Routing, route_boundary
 from slmesh.router.wire_handlers import RouterHandlers
@@ -45,6 +46,9 @@ from slmesh.router.wire_handlers import RouterHandlers
 __all__ = ["RouterServer", "server_credentials"]
 
 _log = logging.getLogger(__name__)
+
+LEDGER = "ledger"
+"""Under this name the router's health service tells whether the ledger's database takes records."""
 
 _PENDING_CALLS = 100_000
 
@@ -70,6 +74,7 @@ class RouterServer:
     _server: grpc.aio.Server
     _probe: HealthProbe
     _admission: Admission
+    _decisions: Decisions
     _transports: tuple[GrpcTransport, ...]
 
     @classmethod
@@ -115,14 +120,26 @@ class RouterServer:
         )
         checks = GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
         admission = Admission(settings.max_in_flight)
-        handlers = RouterHandlers(
-            _routing_boundary(settings, found, flows, calls, gate, admission, metrics, instruments),
-            _edge(settings, found, calls, gate, admission, instruments),
-        )
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
-        server.add_generic_rpc_handlers((handlers,))
         servicer = _add_health_and_reflection(server)
         port = _bind(server, settings, credentials)
+        clock = Clock()
+        decisions = open_decisions(
+            settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
+        )
+        engine = Engine(
+            calls,
+            {name: manifest.contract for name, manifest in found.items()},
+            judge=gate.judge,
+            estimator=CostEstimator(Prices.of(settings)),
+            clock=clock,
+        )
+        routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
+        handlers = RouterHandlers(
+            route_boundary(routing, flows, settings, instruments, admit=gate.served),
+            _edge(settings, found, calls, gate, admission, instruments),
+        )
+        server.add_generic_rpc_handlers((handlers,))
         probe = HealthProbe(
             checks,
             servicer,
@@ -133,7 +150,7 @@ class RouterServer:
         await server.start()
         await probe.start()
         _log.info("router serves", extra={"port": port, "count": len(list(flows))})
-        return cls(port, server, probe, admission, (calls, checks))
+        return cls(port, server, probe, admission, decisions, (calls, checks))
 
     async def stop(self, grace_s: float = _DRAIN_S) -> None:
         """Tell that it stops, let requests in work end, and stop.
@@ -151,6 +168,7 @@ class RouterServer:
         await stopping
         for transport in self._transports:
             await transport.close()
+        await asyncio.to_thread(self._decisions.close)
         _log.info("router stopped", extra={"port": self.port})
 
 
@@ -195,29 +213,6 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
             reason="TLS_FILE_INVALID",
         ) from None
     return grpc.ssl_server_credentials([(pems[1], pems[0])])
-
-
-def _routing_boundary(
-    settings: Settings,
-    services: Mapping[str, Manifest],
-    flows: FlowBook,
-    transport: GrpcTransport,
-    gate: PolicyGate,
-    admission: Admission,
-    metrics: Metrics,
-    instruments: Instruments | None,
-) -> Boundary:
-    clock = Clock()
-    engine = Engine(
-        transport,
-        {name: manifest.contract for name, manifest in services.items()},
-        judge=gate.judge,
-        estimator=CostEstimator(Prices.of(settings)),
-        clock=clock,
-    )
-    decisions = MemoryDecisions(clock.monotonic_s)
-    routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
-    return route_boundary(routing, flows, settings, instruments, admit=gate.served)
 
 
 def _edge(
