@@ -47,6 +47,15 @@ class HopState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HOP_STATE_REFUSED: _ClassVar[HopState]
     HOP_STATE_REFUSED_BY_SERVICE: _ClassVar[HopState]
     HOP_STATE_UNSCREENED: _ClassVar[HopState]
+
+class BudgetOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_OUTCOME_UNSPECIFIED: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_GRANTED: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_KEPT: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_EXHAUSTED: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_NONE: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_UNAVAILABLE: _ClassVar[BudgetOutcome]
 PATH_UNSPECIFIED: Path
 PATH_SMALL: Path
 PATH_ESCALATED: Path
@@ -68,9 +77,15 @@ HOP_STATE_ALLOWED: HopState
 HOP_STATE_REFUSED: HopState
 HOP_STATE_REFUSED_BY_SERVICE: HopState
 HOP_STATE_UNSCREENED: HopState
+BUDGET_OUTCOME_UNSPECIFIED: BudgetOutcome
+BUDGET_OUTCOME_GRANTED: BudgetOutcome
+BUDGET_OUTCOME_KEPT: BudgetOutcome
+BUDGET_OUTCOME_EXHAUSTED: BudgetOutcome
+BUDGET_OUTCOME_NONE: BudgetOutcome
+BUDGET_OUTCOME_UNAVAILABLE: BudgetOutcome
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency", "receipt")
+    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency", "receipt", "budget")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +100,7 @@ class Decision(_message.Message):
     ALL_LLM_COST_FIELD_NUMBER: _ClassVar[int]
     LATENCY_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request_id: str
     flow: str
@@ -99,7 +115,8 @@ class Decision(_message.Message):
     all_llm_cost: Cost
     latency: _duration_pb2.Duration
     receipt: Receipt
-    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ...) -> None: ...
+    budget: BudgetState
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., budget: _Optional[_Union[BudgetState, _Mapping]] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time")
@@ -218,6 +235,42 @@ class Condition(_message.Message):
     path: Path
     threshold_source: str
     def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ..., path: _Optional[_Union[Path, str]] = ..., threshold_source: _Optional[str] = ...) -> None: ...
+
+class BudgetState(_message.Message):
+    __slots__ = ("outcome", "scope", "quantity", "expected_gain", "least_gain", "budgets")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_GAIN_FIELD_NUMBER: _ClassVar[int]
+    LEAST_GAIN_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    outcome: BudgetOutcome
+    scope: str
+    quantity: str
+    expected_gain: float
+    least_gain: float
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    def __init__(self, outcome: _Optional[_Union[BudgetOutcome, str]] = ..., scope: _Optional[str] = ..., quantity: _Optional[str] = ..., expected_gain: _Optional[float] = ..., least_gain: _Optional[float] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("scope", "reset_time", "requests", "tokens", "usd_micros", "max_requests", "max_tokens", "max_usd_micros")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    RESET_TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    MAX_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    reset_time: _timestamp_pb2.Timestamp
+    requests: int
+    tokens: int
+    usd_micros: int
+    max_requests: int
+    max_tokens: int
+    max_usd_micros: int
+    def __init__(self, scope: _Optional[str] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., requests: _Optional[int] = ..., tokens: _Optional[int] = ..., usd_micros: _Optional[int] = ..., max_requests: _Optional[int] = ..., max_tokens: _Optional[int] = ..., max_usd_micros: _Optional[int] = ...) -> None: ...
 
 class Receipt(_message.Message):
     __slots__ = ("policy_revision", "hops")
