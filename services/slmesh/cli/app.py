@@ -16,6 +16,7 @@ from slmesh.cli import (
     lifecycle,
     mesh_calls,
     models,
+    policy,
     routing,
 )
 from slmesh.cli.output import fail
@@ -36,6 +37,7 @@ mesh_calls.add_to(app)
 models.add_to(app)
 evaluate.add_to(app)
 budgets.add_to(app)
+policy.add_to(app)
 factory.add_to(app)
 deployment.add_to(app)
 

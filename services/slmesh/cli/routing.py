@@ -9,6 +9,7 @@ import typer
 from slmesh.api.route.v1 import route_pb2
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
+from slmesh.cli.policy import print_receipt
 from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
 from slmesh.library import Mesh
 from slmesh.mesh.catalog import discover
@@ -119,6 +120,7 @@ def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None
             for c in explained.conditions
         ),
     )
+    print_receipt(decision)
     console.print(
         f"[dim]decision {decision.decision_id}, flow {decision.flow} {decision.flow_revision}[/]",
         highlight=False,

@@ -91,23 +91,13 @@ class PolicyGate:
             service,
             int(self._now_s() + lasts_s) + 1,
         )
-        return replace(context, policy_context=self._sealer.seal(facts))
+        return _made(context, facts, self._sealer.seal(facts))
 
     def _proven(self, context: RequestContext, service: str) -> RequestContext:
         if not context.policy_context:
             return replace(context, flow="", redacted=False)
         facts = self._sealer.open(context.policy_context, service, self._now_s())
-        # made anew and not by `replace`, which takes a tenth of a hop's whole allowance
-        return RequestContext(
-            service=context.service,
-            tenant=facts.tenant,
-            decision_id=facts.decision_id,
-            deadline=context.deadline,
-            data_classes=facts.classes,
-            traceparent=context.traceparent,
-            flow=facts.flow,
-            redacted=facts.redacted,
-        )
+        return _made(context, facts, "")
 
     def _known_tenant(self, tenant: str) -> None:
         tenants = self.judge.book.tenants
@@ -127,6 +117,21 @@ class PolicyGate:
                 reason="POLICY_DENIED",
                 metadata={"service": service},
             )
+
+
+def _made(context: RequestContext, facts: Facts, seal: str) -> RequestContext:
+    """Return a context with proven facts; `replace` would take a tenth of a hop's allowance."""
+    return RequestContext(
+        service=context.service,
+        tenant=facts.tenant,
+        decision_id=facts.decision_id,
+        deadline=context.deadline,
+        data_classes=facts.classes,
+        traceparent=context.traceparent,
+        flow=facts.flow,
+        redacted=facts.redacted,
+        policy_context=seal,
+    )
 
 
 def sorted_classes(classes: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["DIRECT_CLASS", "INSIDE", "ClassRuling", "Question", "Ruling", "Target"]
 
@@ -39,8 +40,7 @@ class Target:
         return self.zone in INSIDE
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One hop.
 
     Attributes:

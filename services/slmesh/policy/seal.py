@@ -1,6 +1,6 @@
 """Seals what a policy decided on, so that the next hop can trust it: HMAC-SHA256 with the mesh's key.
 
-A seal is three parts with dots between them: a version, the facts as JSON, and the code over both,
+A seal is three parts with dots between them: a version, the facts in lines, and the code over both,
 the last two in base64 for URLs. It is for one target and a short time. It says nothing about the text
 of the call, so whoever can read a call can send another text under its seal until it expires.
 """
@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from slmesh.mesh.errors import PermissionDenied
 
 __all__ = ["Facts", "Sealer"]
 
 _VERSION = "1"
-_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a seal proves.
 
     Attributes:
@@ -56,18 +53,26 @@ class Sealer:
         self._key = key
 
     def seal(self, facts: Facts) -> str:
-        """Return the seal of some facts."""
-        values = (
-            facts.decision_id,
-            facts.tenant,
-            facts.flow,
-            facts.classes,
-            facts.redacted,
-            facts.revision,
-            facts.target,
-            facts.expiry_s,
+        """Return the seal of some facts.
+
+        Raises:
+            ValueError: A fact has a line break in it, which none can have that came by metadata.
+        """
+        decision_id, tenant, flow, classes, redacted, revision, target, expiry_s = facts
+        lines = (
+            decision_id,
+            tenant,
+            flow,
+            ",".join(classes),
+            "redacted" if redacted else "",
+            revision,
+            target,
+            str(expiry_s),
         )
-        signed = f"{_VERSION}.{_encoded(_JSON.encode(values).encode())}"
+        values = "\n".join(lines)
+        if values.count("\n") != len(lines) - 1:
+            raise ValueError("a line break in a fact would make another fact of it")
+        signed = f"{_VERSION}.{_encoded(values.encode())}"
         return f"{signed}.{self._code(signed)}"
 
     def open(self, seal: str, target: str, now_s: float) -> Facts:
@@ -89,11 +94,16 @@ class Sealer:
                 "the policy context of the call was not sealed by this mesh",
                 reason="POLICY_CONTEXT_INVALID",
             )
-        decision_id, tenant, flow, classes, redacted, revision, sealed_for, expiry_s = json.loads(
-            _decoded(signed[len(_VERSION) + 1 :])
-        )
+        lines = _decoded(signed[len(_VERSION) + 1 :]).split("\n")
         facts = Facts(
-            decision_id, tenant, flow, tuple(classes), redacted, revision, sealed_for, expiry_s
+            lines[0],
+            lines[1],
+            lines[2],
+            tuple(lines[3].split(",")),
+            lines[4] == "redacted",
+            lines[5],
+            lines[6],
+            int(lines[7]),
         )
         if facts.target != target:
             raise PermissionDenied(
