@@ -106,6 +106,11 @@ class Database:
         self._turn = threading.Lock()
         self._migrated = False
 
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine, for the other tables of the database."""
+        return self._engine
+
     def prepare(self) -> None:
         """Bring the schema up to date, once.
 
@@ -117,6 +122,15 @@ class Database:
             if not self._migrated:
                 migrate(self._engine)
                 self._migrated = True
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: There is none.
+        """
+        with self._reads.connect() as connection:
+            connection.execute(sa.select(1))
 
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store rows; one whose decision is there already, or whose subject was deleted, is not."""

@@ -98,6 +98,8 @@ class Shipper:
         while not self._stop.is_set():
             try:
                 self._database.prepare()
+                if not self._healthy:
+                    self._database.ping()
                 moved = self._ship(self._spool)
                 if not moved:
                     self._idle()

@@ -8,17 +8,26 @@ returned is in the kernel, so a killed process loses nothing; what a power failu
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from slmesh.ledger.frames import MAGIC, frame_bytes, framed, frames_in, scan
+from slmesh.ledger.frames import MAGIC, framed, frames_in, scan
+from slmesh.ledger.segments import (
+    CHUNK_BYTES,
+    RETRY_S,
+    Position,
+    Segment,
+    piece_of,
+    read_position,
+    sync_folder,
+    unwritable,
+    write_all,
+)
 from slmesh.mesh.errors import FailedPrecondition, Unavailable
 
 __all__ = ["KeysOf", "Position", "Spool"]
@@ -30,26 +39,6 @@ KeysOf = Callable[[bytes], Iterable[str]]
 
 _SUFFIX = ".spool"
 _SEGMENT_BYTES = 8 * 1024 * 1024
-_CHUNK_BYTES = 256 * 1024
-_RETRY_S = 1.0
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@dataclass(frozen=True, order=True)
-class Position:
-    """A place in the queue: a segment and an offset in bytes."""
-
-    segment: int
-    offset: int
-
-
-@dataclass
-class _Segment:
-    number: int
-    path: Path
-    size: int
-    opened_s: float
-    places: dict[str, int] = field(default_factory=dict)
 
 
 class Spool:
@@ -77,7 +66,7 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._clock = clock
         self._guard = threading.Lock()
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._active: int | None = None  # the descriptor of the last segment, while it grows
         self._retired: list[int] = []  # descriptors to sync and close
         self._names_changed = False
@@ -157,10 +146,10 @@ class Spool:
             self._refuse_above(self._limit_bytes - len(data))
             try:
                 segment = self._writable(len(data))
-                _write(self._active, data, segment.size)
+                write_all(self._active, data, segment.size)
             except OSError as error:
-                refusal = _unwritable(error)
-                self._refusal = (self._clock() + _RETRY_S, refusal)
+                refusal = unwritable(error)
+                self._refusal = (self._clock() + RETRY_S, refusal)
                 raise refusal from None
             self._refusal = None
             segment.places.update(dict.fromkeys(keys, segment.size))
@@ -174,7 +163,7 @@ class Spool:
         Raises:
             Unavailable: The queue is full, or an append has failed less than a second ago.
         """
-        self._refuse_above(self._limit_bytes - _CHUNK_BYTES)
+        self._refuse_above(self._limit_bytes - CHUNK_BYTES)
         if self._refusal is not None and self._clock() < self._refusal[0]:
             raise self._refusal[1]
 
@@ -194,7 +183,7 @@ class Spool:
             for descriptor in every:
                 os.fdatasync(descriptor)
             if names_changed:
-                _sync_folder(self._folder)
+                sync_folder(self._folder)
         finally:
             for descriptor in every:
                 os.close(descriptor)
@@ -214,7 +203,7 @@ class Spool:
             if number < start.segment or offset >= size:
                 continue
             payloads: list[bytes] = []
-            for frame in frames_in(_piece(path, offset, size), offset):
+            for frame in frames_in(piece_of(path, offset, size), offset):
                 if len(payloads) == records:
                     break
                 payloads.append(frame.payload)
@@ -264,7 +253,7 @@ class Spool:
             else:
                 return None
         try:
-            return next(frames_in(_piece(path, place, size), place)).payload
+            return next(frames_in(piece_of(path, place, size), place)).payload
         except (StopIteration, FileNotFoundError):
             return None  # shipped meanwhile
 
@@ -281,7 +270,7 @@ class Spool:
                 self._folder_lock = -1
 
     def _recover(self, keys_of: KeysOf) -> None:
-        self._shipped = _read_position(self._folder / "shipped")
+        self._shipped = read_position(self._folder / "shipped")
         files = {int(path.stem): path for path in self._folder.glob(f"*{_SUFFIX}")}
         for number, path in sorted(files.items()):
             self._next_number = number + 1
@@ -289,7 +278,7 @@ class Spool:
             size = path.stat().st_size
             if found.end < size:
                 self._cut(path, found.end, size, torn=found.torn)
-            segment = _Segment(number, path, found.end, self._clock())
+            segment = Segment(number, path, found.end, self._clock())
             for frame in found.frames:
                 segment.places.update(dict.fromkeys(keys_of(frame.payload), frame.offset))
             if found.frames and not self._is_done(segment):
@@ -312,12 +301,12 @@ class Spool:
             aside.write_bytes(path.read_bytes()[end:])
         os.truncate(path, end)
 
-    def _offset_in(self, segment: _Segment) -> int:
+    def _offset_in(self, segment: Segment) -> int:
         if segment.number < self._shipped.segment:
             return segment.size
         return self._shipped.offset if segment.number == self._shipped.segment else 0
 
-    def _is_done(self, segment: _Segment) -> bool:
+    def _is_done(self, segment: Segment) -> bool:
         growing = self._active is not None and segment is self._segments[-1]
         return not growing and Position(segment.number, segment.size) <= self._shipped
 
@@ -328,10 +317,10 @@ class Spool:
                 f" ({self._limit_bytes >> 20} MiB, SLMESH_LEDGER_SPOOL_MIB), because its database"
                 " has not taken records for a while",
                 reason="LEDGER_SPOOL_FULL",
-                retry_delay_s=_RETRY_S,
+                retry_delay_s=RETRY_S,
             )
 
-    def _writable(self, more_bytes: int) -> _Segment:
+    def _writable(self, more_bytes: int) -> Segment:
         if self._active is not None:
             last = self._segments[-1]
             if last.size + more_bytes <= self._segment_bytes or last.size == len(MAGIC):
@@ -341,12 +330,12 @@ class Spool:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
-            _write(descriptor, MAGIC, 0)
+            write_all(descriptor, MAGIC, 0)
         except OSError:
             os.close(descriptor)
             path.unlink()
             raise
-        segment = _Segment(self._next_number, path, len(MAGIC), self._clock())
+        segment = Segment(self._next_number, path, len(MAGIC), self._clock())
         self._next_number += 1
         self._active = descriptor
         self._names_changed = True
@@ -357,56 +346,3 @@ class Spool:
         assert self._active is not None
         self._retired.append(self._active)
         self._active = None
-
-
-def _write(descriptor: int | None, data: bytes, size: int) -> None:
-    """Write all or nothing at the end of a file of a size."""
-    assert descriptor is not None
-    left = memoryview(data)
-    try:
-        while left:
-            left = left[os.write(descriptor, left) :]
-    except OSError:
-        os.ftruncate(descriptor, size)
-        raise
-
-
-def _piece(path: Path, start: int, end: int) -> bytes:
-    """Return a piece of a segment: at least its first frame, where that is whole."""
-    with path.open("rb") as file:
-        file.seek(start)
-        data = file.read(min(_CHUNK_BYTES, end - start))
-        missing = frame_bytes(data) - len(data)
-        if missing > 0:
-            data += file.read(missing)
-    return data
-
-
-def _read_position(path: Path) -> Position:
-    try:
-        segment, offset = path.read_text().split()
-        return Position(int(segment), int(offset))
-    except (OSError, ValueError):
-        return Position(0, 0)  # everything is shipped again, and stored once
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unwritable(error: OSError) -> Unavailable:
-    if error.errno in _FULL:
-        return Unavailable(
-            "the decision cannot be recorded: the disk of the ledger's spool is full",
-            reason="LEDGER_DISK_FULL",
-            retry_delay_s=_RETRY_S,
-        )
-    return Unavailable(
-        f"the decision cannot be recorded: the ledger's spool cannot be written ({error.strerror})",
-        reason="LEDGER_UNWRITABLE",
-        retry_delay_s=_RETRY_S,
-    )
