@@ -116,7 +116,7 @@ async def test_a_database_that_stops_is_waited_for_and_caught_up_with(
         await until(lambda: opened.gauge("spool_bytes") > 10_000)
         assert await opened.ledger.by_decision("t", "d300") is not None
         with pytest.raises(Unavailable) as caught:
-            await opened.ledger.by_decision("t", "d0")
+            await opened.ledger.by_decision("t", "of-another-router")
         assert caught.value.reason == "LEDGER_DATABASE_UNAVAILABLE"
         started_s = time.monotonic()
         with pytest.raises(Unavailable):  # nobody waits for what was away a moment ago
