@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from slmesh.budgets.amounts import Amount, Limit
 from slmesh.budgets.spending import Exhausted, Spending, WindowState
-from slmesh.budgets.tables import METADATA, RESERVATION, WINDOW
+from slmesh.budgets.tables import RESERVATION, WINDOW
+from slmesh.ledger.database import Database
 
 HOUR = 3600
 ONE = Amount(requests=1, tokens=100, usd_micros=50)
@@ -33,10 +33,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'spending.sqlite3'}")
-    METADATA.create_all(engine)
-    return engine
+def engine(database: Database) -> sa.Engine:
+    return database.engine
 
 
 @pytest.fixture

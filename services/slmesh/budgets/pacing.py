@@ -55,28 +55,11 @@ class Pace:
 
 
 class Pacer:
-    """Follows the requests of one budget, window after window.
+    """Remembers the gains of recent requests. It counts nothing: routers share their counts."""
 
-    Args:
-        last_demand: Requests of the window before that would have been escalated; None when there
-            was none.
-        seen: Those of this window so far, where another process has counted them.
-    """
-
-    def __init__(self, last_demand: int | None = None, seen: int = 0) -> None:
-        self._last_demand = last_demand
-        self._seen = seen
+    def __init__(self) -> None:
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
-
-    def next_window(self, last_demand: int | None = None) -> None:
-        """Begin a window; the gains stay.
-
-        Args:
-            last_demand: The demand of the window before; what was seen here when None.
-        """
-        self._last_demand = self._seen if last_demand is None else last_demand
-        self._seen = 0
 
     def observe(self, gain: float) -> None:
         """Take one request into account that would be escalated, whatever becomes of it.
@@ -84,30 +67,32 @@ class Pacer:
         Args:
             gain: Its expected gain, in [0, 1].
         """
-        self._seen += 1
         self._recent.append(gain)
         insort(self._sorted, gain)
         if len(self._recent) > _REMEMBERED:
             del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
 
-    def pace(self, elapsed: float, payable: float) -> Pace:
+    def pace(self, elapsed: float, payable: float, seen: int, last_demand: int | None) -> Pace:
         """Return what the budget allows.
 
         Args:
             elapsed: The part of the window that is over, in [0, 1].
             payable: Answers that the rest of the budget pays for, >= 0.
+            seen: Requests of this window that would have been escalated, this one among them.
+            last_demand: Those of the window before; None when nothing is known of it.
         """
-        expected = self._expected(elapsed, payable)
+        expected = _expected(elapsed, payable, seen, last_demand)
         if payable >= expected or len(self._sorted) < _FEWEST:
             return Pace(0.0, payable, expected)
         place = round((1.0 - payable / expected) * (len(self._sorted) - 1))
         return Pace(self._sorted[place], payable, expected)
 
-    def _expected(self, elapsed: float, payable: float) -> float:
-        left = 1.0 - elapsed
-        last = payable / max(left, 1e-9) if self._last_demand is None else float(self._last_demand)
-        mean = (last + self._seen) / (1.0 + elapsed) * left
-        if self._last_demand is not None and self._seen < self._last_demand:
-            mean = min(mean, float(self._last_demand - self._seen))
-        deviation = math.sqrt(mean + mean * mean / max(last + self._seen, 1.0))
-        return max(1.0, mean - deviation)
+
+def _expected(elapsed: float, payable: float, seen: int, last_demand: int | None) -> float:
+    left = 1.0 - elapsed
+    last = payable / max(left, 1e-9) if last_demand is None else float(last_demand)
+    mean = (last + seen) / (1.0 + elapsed) * left
+    if last_demand is not None and seen < last_demand:
+        mean = min(mean, float(last_demand - seen))
+    deviation = math.sqrt(mean + mean * mean / max(last + seen, 1.0))
+    return max(1.0, mean - deviation)

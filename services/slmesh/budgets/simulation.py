@@ -120,14 +120,15 @@ def _paced(
     pacer = Pacer()
     for gain in before:
         pacer.observe(float(gain))
-    pacer.next_window()
-    spent = gained = 0
+    seen = spent = gained = 0
     for place, time in run:
         if not wanting[place]:
             continue
         gain = 1.0 - float(traffic.probability[place])
         pacer.observe(gain)
-        if spent < budget and gain >= pacer.pace(float(time), budget - spent).least_gain:
+        seen += 1
+        pace = pacer.pace(float(time), budget - spent, seen, len(before))
+        if spent < budget and gain >= pace.least_gain:
             spent += 1
             gained += not traffic.right[place]
     return gained

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, func, select, text, update
+from sqlalchemy import Connection, Engine, Row, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from slmesh.budgets.amounts import Amount, Limit
@@ -85,12 +85,20 @@ class Spending:
     """Reserves, settles and releases.
 
     Args:
-        engine: The database, with its tables.
+        engine: The ledger's database, whose SQLite transactions begin as writes.
         now_s: Seconds since 1970. A window never goes back, whatever the clock does.
+        prepare: Makes the tables where they are missing; called before each use.
     """
 
-    def __init__(self, engine: Engine, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        now_s: Callable[[], float] = time.time,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         self._engine = engine
+        self._prepare = prepare
         self._now_s = now_s
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert = dialect.insert
@@ -265,6 +273,7 @@ class Spending:
 
         In a transaction of its own, because it locks windows in an order of its own.
         """
+        self._prepare()
         now_s = self._now_s()
         dead = select(RESERVATION).where(
             RESERVATION.c.state == _ACTIVE, RESERVATION.c.expires_s < now_s
@@ -281,20 +290,9 @@ class Spending:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                # a writer from the start: one that reads first may find itself too late to write
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.execute(text("BEGIN IMMEDIATE"))
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute(text("ROLLBACK"))
-                    raise
-                connection.execute(text("COMMIT"))
-                return
-            with connection.begin():
-                yield connection
+        self._prepare()
+        with self._engine.begin() as connection:
+            yield connection
 
 
 def _of(scope: str, start_s: int) -> tuple[Any, ...]:

@@ -72,6 +72,8 @@ class Settings:
         price_prompt_usd_micros_per_mtok: Price of a million prompt tokens, in millionths of a US
             dollar. The default is 0.15 US dollars: what hosted small chat models cost in 2025-26.
         price_output_usd_micros_per_mtok: Price of a million generated tokens; 0.60 US dollars.
+        budgets: YAML file with what tenants and flows may spend on the reasoner; without it there
+            is no limit, with it a tenant that has no budget may spend nothing.
         ledger_url: Where decisions are recorded: ``postgresql://user:password@host/name``, or a
             file as ``sqlite:////folder/file``. When empty the router records in
             ``<state_dir>/ledger/ledger.sqlite3``, and a mesh in a process of its own in memory;
@@ -122,6 +124,7 @@ class Settings:
     mesh_key: Path | None = None
     price_prompt_usd_micros_per_mtok: int = 150_000
     price_output_usd_micros_per_mtok: int = 600_000
+    budgets: Path | None = None
     ledger_url: str = field(default="", repr=False)
     ledger_spool_mib: int = 512
     ledger_sync_before_reply: bool = False

@@ -17,6 +17,7 @@ from slmesh.router.cost import CostEstimator, Prices
 from slmesh.router.decisions import MemoryDecisions
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
+from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import Routing, route_boundary
 
@@ -49,13 +50,15 @@ def attach_router(
     flows = FlowBook(load_flows(settings, found))
     gate = gate or open_gate(settings, found, in_process=True)
     clock = Clock()
+    prices = Prices.of(settings)
     engine = Engine(
         transport,
         {name: manifest.contract for name, manifest in found.items()},
         judge=gate.judge,
-        estimator=CostEstimator(Prices.of(settings)),
+        estimator=CostEstimator(prices),
         clock=clock,
         prepare=transport.host,
+        budgets=open_budgets(settings, prices) if settings.budgets is not None else None,
     )
     routing = Routing(
         flows,

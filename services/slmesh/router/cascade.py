@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from slmesh.api.route.v1 import route_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.router.answer import small_answer
-from slmesh.router.conditions import Evaluation, evaluate
+from slmesh.router.conditions import Evaluation, evaluate, named_tests
 from slmesh.router.flow import Flow, OnFailure, Rule
 
 __all__ = ["Verdict", "decide", "refusal"]
+
+_UNSURE = frozenset({"probability_below", "margin_below"})
+"""Tests that escalate because a model is unsure; others want the reasoner for another reason."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Verdict:
         conditions: Every comparison, with its value and threshold.
         answer: The answer of a small path; None on the others.
         problems: Conditions that could not be evaluated: (step, sentence).
+        standby: The small models' answer to a request that is escalated, where they have one.
+        expected_gain: How much the reasoner is expected to change, in [0, 1]: the probability that
+            the standby is wrong, when it is escalated for being unsure only; 1 otherwise.
     """
 
     path: route_pb2.Path
@@ -35,6 +41,8 @@ class Verdict:
     conditions: tuple[route_pb2.Condition, ...]
     answer: route_pb2.Answer | None = None
     problems: tuple[tuple[str, str], ...] = ()
+    standby: route_pb2.Answer | None = None
+    expected_gain: float = 1.0
 
 
 def refusal(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> Verdict | None:
@@ -70,7 +78,10 @@ def decide(
         reasons += small.missed
     allowed = flow.reasoner is not None and "degrade" not in failed.values()
     path = route_pb2.PATH_ESCALATED if allowed else route_pb2.PATH_FALLBACK
-    return Verdict(path, reasons, conditions, problems=problems)
+    gain = 1.0
+    if small.answer is not None and escalated.unsure_only and "escalate" not in failed.values():
+        gain = 1.0 - small.probability
+    return Verdict(path, reasons, conditions, None, problems, small.answer, gain)
 
 
 class _Judgement:
@@ -87,6 +98,13 @@ class _Judgement:
                     condition.threshold_source = f"flow {flow.name}, {key}[{index}]"
         self.reasons = tuple(one.reason for one in evaluations if one.held)
         self.conditions = tuple(condition for one in evaluations for condition in one.conditions)
+        self.unsure_only = all(
+            test in _UNSURE
+            for rule, one in zip(rules, evaluations, strict=True)
+            if one.held
+            for condition in rule.when
+            for test in named_tests(condition)
+        )
         self.problems = tuple(problem for one in evaluations for problem in one.problems)
 
 

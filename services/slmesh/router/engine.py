@@ -8,7 +8,6 @@ comes from a clock; the engine knows neither gRPC nor Ray.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -20,33 +19,25 @@ from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import contract
 from slmesh.mesh.errors import (
     DeadlineExceeded,
-    Internal,
-    InvalidArgument,
     MeshError,
-    PermissionDenied,
-    ResourceExhausted,
     Unavailable,
 )
 from slmesh.mesh.transport import Transport
 from slmesh.policy.judge import Judge
 from slmesh.router.cascade import Verdict, decide, refusal
 from slmesh.router.cost import CostEstimator
-from slmesh.router.disclosure import reason_request
-from slmesh.router.flow import REASONER_STEP, REDACTED_TEXT, Flow, Reasoner, Step
-from slmesh.router.hops import UNSCREENED, Hops
-from slmesh.router.reasoning import ReasonedAnswer, ask
-from slmesh.router.request_run import Clock, RequestRun, failure_code
+from slmesh.router.escalation import NOT_ALLOWED, Escalation, tell_if_unscreened, unexpected
+from slmesh.router.flow import REDACTED_TEXT, Flow, Step
+from slmesh.router.hops import Hops
+from slmesh.router.reasoner_budgets import ReasonerBudgets
+from slmesh.router.reasoning import ReasonedAnswer
+from slmesh.router.request_run import Clock, RequestRun
 from slmesh.router.signals import request_of
 
 __all__ = ["Engine", "Prepare"]
 
-_log = logging.getLogger(__name__)
-
 Prepare = Callable[[str], Awaitable[object]]
 """Makes a service ready to be called, such as by loading it into this process."""
-
-_REASONERS_OWN = frozenset({"instruction", "max_output_tokens"})
-"""Fields of a request to the reasoner that the flow writes."""
 
 _RESERVE_S = 0.05
 """Kept back from the caller's time, so that a late answer can still be a degraded one in time."""
@@ -63,6 +54,7 @@ class Engine:
         clock: Where time comes from.
         prepare: Called with each service before it is first needed, outside of its step's time;
             for a transport that loads services when they are first called.
+        budgets: What may be spent on the reasoner; no limit when None.
     """
 
     def __init__(
@@ -74,8 +66,10 @@ class Engine:
         estimator: CostEstimator,
         clock: Clock,
         prepare: Prepare | None = None,
+        budgets: ReasonerBudgets | None = None,
     ) -> None:
         self._transport = transport
+        self._escalation = Escalation(transport, estimator, budgets)
         self._contracts = contracts
         self._judge = judge
         self._estimator = estimator
@@ -197,7 +191,7 @@ class Engine:
         except MeshError as error:
             return error
         except Exception as error:
-            return _unexpected(error, run.flow.name, step.name)
+            return unexpected(error, run.flow.name, step.name)
 
     async def _answer(
         self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision
@@ -212,17 +206,9 @@ class Engine:
             decision.answer.CopyFrom(verdict.answer)
             decision.answer.text = run.texts.restored(verdict.answer.text)
         elif verdict.path == route_pb2.PATH_ESCALATED:
-            assert run.flow.reasoner is not None
-            reasoned = await self._escalate(run, run.flow.reasoner)
-            if isinstance(reasoned, ReasonedAnswer):
-                usage = reasoned.usage
-                decision.answer.source = route_pb2.ANSWER_SOURCE_REASONER
-                decision.answer.text = run.texts.restored(reasoned.text)
-                decision.answer.provenance.CopyFrom(reasoned.provenance)
-            else:
-                decision.path = route_pb2.PATH_FALLBACK
+            usage = await self._escalate(run, verdict, decision)
         if verdict.path == route_pb2.PATH_FALLBACK:
-            _tell_if_unscreened(run)
+            tell_if_unscreened(run)
         if decision.path == route_pb2.PATH_FALLBACK:
             decision.answer.source = route_pb2.ANSWER_SOURCE_FALLBACK
             decision.answer.text = run.flow.fallback
@@ -232,50 +218,27 @@ class Engine:
         text = run.texts.for_reasoner(screened=bool(run.texts.redacted))
         decision.all_llm_cost.CopyFrom(self._estimator.all_llm(run.flow, text, usage))
 
-    async def _escalate(self, run: RequestRun, reasoner: Reasoner) -> ReasonedAnswer | MeshError:
-        unready = await self._make_ready({reasoner.service})
-        request = reason_request(
-            run.flow,
-            reasoner,
-            run.texts,
-            run.signals,
-            screened=run.screened,
-            redacted_steps=run.hops.redacted,
+    async def _escalate(
+        self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision
+    ) -> reason_pb2.Usage | None:
+        """Ask the reasoner, where budgets allow it; returns what its answer took."""
+        assert run.flow.reasoner is not None
+        unready = await self._make_ready({run.flow.reasoner.service})
+        outcome = await self._escalation.run(
+            run, verdict, decision, unready.get(run.flow.reasoner.service)
         )
-        context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
-        run.begin(REASONER_STEP, reasoner.service)
-        outcome: ReasonedAnswer | MeshError
-        try:
-            for error in unready.values():
-                raise error
-            run.hops.must_pass(
-                REASONER_STEP, reasoner.service, redacted=run.screened, redactable=False
-            )
-            run.hops.sent(REASONER_STEP, request, _REASONERS_OWN)
-            outcome = await ask(self._transport, request, run.hops.context(REASONER_STEP, context))
-        except MeshError as error:
-            outcome = error
-        except Exception as error:
-            outcome = _unexpected(error, run.flow.name, REASONER_STEP)
-        if isinstance(outcome, MeshError):
-            run.end(REASONER_STEP, outcome)
-            if isinstance(outcome, PermissionDenied):
-                run.hops.refused(REASONER_STEP)
-            if reasoner.on_failure == "fail":
-                raise _reasoner_failure(run, reasoner, outcome)
-            run.degrade(
-                failure_code("REASONER", outcome),
-                REASONER_STEP,
-                f"the reasoner did not answer ({outcome.reason}); the flow's fallback stands in",
-            )
-            return outcome
-        run.end(REASONER_STEP, None)
-        run.hops.answered(REASONER_STEP, outcome.provenance)
-        self._estimator.learn(run.flow, request, outcome.usage)
-        if outcome.shortfall:
-            code, sentence = outcome.shortfall
-            run.degrade(code, REASONER_STEP, sentence)
-        return outcome
+        if isinstance(outcome, ReasonedAnswer):
+            decision.answer.source = route_pb2.ANSWER_SOURCE_REASONER
+            decision.answer.text = run.texts.restored(outcome.text)
+            decision.answer.provenance.CopyFrom(outcome.provenance)
+            return outcome.usage
+        if outcome is NOT_ALLOWED and verdict.standby is not None:
+            decision.path = route_pb2.PATH_SMALL
+            decision.answer.CopyFrom(verdict.standby)
+            decision.answer.text = run.texts.restored(verdict.standby.text)
+        else:
+            decision.path = route_pb2.PATH_FALLBACK
+        return None
 
     async def _make_ready(self, services: Iterable[str]) -> dict[str, MeshError]:
         """Make services ready; returns why those that are not cannot be."""
@@ -286,21 +249,10 @@ class Engine:
             *(self._prepare(name) for name in names), return_exceptions=True
         )
         return {
-            name: outcome if isinstance(outcome, MeshError) else _unexpected(outcome, "", name)
+            name: outcome if isinstance(outcome, MeshError) else unexpected(outcome, "", name)
             for name, outcome in zip(names, prepared, strict=True)
             if isinstance(outcome, Exception)
         }
-
-
-def _tell_if_unscreened(run: RequestRun) -> None:
-    """Say so when the reasoner was not asked because nobody has screened the text."""
-    reasoner = run.flow.reasoner
-    if reasoner is not None and run.hops.withheld(REASONER_STEP, reasoner.service):
-        run.degrade(
-            UNSCREENED,
-            REASONER_STEP,
-            "the text was not screened, so nothing was sent outside of the mesh",
-        )
 
 
 def _reserved(context: RequestContext) -> RequestContext:
@@ -330,38 +282,3 @@ def _take_in(run: RequestRun, step: Step, outcome: Message | MeshError) -> None:
             error = incomplete
     if error is not None:
         run.give_up_on(step, error)
-
-
-def _unexpected(error: Exception, flow: str, step: str) -> MeshError:
-    failure = Internal.with_id()
-    _log.error(
-        "unexpected error in a step",
-        exc_info=error,
-        extra={"flow": flow, "step": step, "error_id": failure.metadata["errorId"]},
-    )
-    return failure
-
-
-def _reasoner_failure(run: RequestRun, reasoner: Reasoner, error: MeshError) -> MeshError:
-    if isinstance(error, InvalidArgument):
-        return error  # a text too long for the model stays so: not a matter of trying again
-    metadata = {"service": reasoner.service, "flow": run.flow.name, "cause": error.reason}
-    delay_s = error.retry_delay_s or 1.0
-    if isinstance(error, DeadlineExceeded) and run.context.expired():
-        return DeadlineExceeded(
-            "the reasoner did not answer before the deadline", metadata=metadata
-        )
-    if isinstance(error, PermissionDenied):
-        return PermissionDenied(
-            "the request needs the reasoner, and the policy of the mesh does not let its data go"
-            " there",
-            reason=error.reason,
-            metadata=metadata,
-        )
-    if isinstance(error, ResourceExhausted):
-        message = "the request needs the reasoner, and the reasoner has no room"
-    else:
-        message = f"the request needs the reasoner, and it did not answer ({error.reason})"
-    return Unavailable(
-        message, reason=failure_code("REASONER", error), metadata=metadata, retry_delay_s=delay_s
-    )

@@ -39,6 +39,7 @@ from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.health import HealthProbe, HealthTeller
 from slmesh.router.ledger_decisions import open_decisions
+from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import ROUTER, Routing, route_boundary
 from slmesh.router.wire_handlers import RouterHandlers
@@ -127,12 +128,14 @@ class RouterServer:
         decisions = open_decisions(
             settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
         )
+        prices = Prices.of(settings)
         engine = Engine(
             calls,
             {name: manifest.contract for name, manifest in found.items()},
             judge=gate.judge,
-            estimator=CostEstimator(Prices.of(settings)),
+            estimator=CostEstimator(prices),
             clock=clock,
+            budgets=open_budgets(settings, prices),
         )
         routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
         handlers = RouterHandlers(
