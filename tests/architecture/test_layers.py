@@ -12,10 +12,18 @@ PARTS = (
     "slmesh.weights",
     "slmesh.discovery",
     "slmesh.policy",
+    "slmesh.ledger",
+    "slmesh.budgets",
 )
-"""Packages below the services: model parts, and how instances are found."""
+"""Packages below the services: model parts, how instances are found, and what a mesh keeps."""
 OTHER_SERVICES = ("slmesh.router", "slmesh.reasoner")
-DOMAIN_FOLDERS = ("slmesh.tiers", "slmesh.recognise", "slmesh.slm", "slmesh.policy")
+DOMAIN_FOLDERS = (
+    "slmesh.tiers",
+    "slmesh.recognise",
+    "slmesh.slm",
+    "slmesh.policy",
+    "slmesh.budgets",
+)
 DOMAIN_NAMES = {
     "answer",
     "budget",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slmesh.api.route.v1 import route_pb2
+from slmesh.cli import flows as trying
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
 from slmesh.cli.policy import print_receipt
@@ -28,9 +29,10 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("ask")(_ask)
     app.command("explain")(_explain)
-    flows = typer.Typer(no_args_is_help=True, help="Flows: list, show.")
+    flows = typer.Typer(no_args_is_help=True, help="Flows: list, show, check, run, tune.")
     flows.command("list")(_list_flows)
     flows.command("show")(_show_flow)
+    trying.add_to(flows)
     app.add_typer(flows, name="flows")
 
 

@@ -21,7 +21,7 @@ from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import Routing, route_boundary
 
-__all__ = ["attach_router"]
+__all__ = ["attach_router", "local_engine"]
 
 
 def attach_router(
@@ -50,16 +50,7 @@ def attach_router(
     flows = FlowBook(load_flows(settings, found))
     gate = gate or open_gate(settings, found, in_process=True)
     clock = Clock()
-    prices = Prices.of(settings)
-    engine = Engine(
-        transport,
-        {name: manifest.contract for name, manifest in found.items()},
-        judge=gate.judge,
-        estimator=CostEstimator(prices),
-        clock=clock,
-        prepare=transport.host,
-        budgets=open_budgets(settings, prices) if settings.budgets is not None else None,
-    )
+    engine = local_engine(transport, settings, services=found, gate=gate, clock=clock)
     routing = Routing(
         flows,
         engine,
@@ -73,3 +64,37 @@ def attach_router(
         instruments = Instruments(transport.metrics, tracing)
     boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
     transport.add_edge(boundary, "Route", "Explain")
+
+
+def local_engine(
+    transport: InProcessTransport,
+    settings: Settings,
+    *,
+    services: Mapping[str, Manifest] | None = None,
+    gate: PolicyGate | None = None,
+    clock: Clock | None = None,
+) -> Engine:
+    """Return an engine whose flows call services of this process.
+
+    Args:
+        transport: The transport of the mesh.
+        settings: The settings.
+        services: The services of the transport; all that are found when None.
+        gate: The gate of the transport; one of the settings' own when None.
+        clock: Where time comes from.
+
+    Raises:
+        FailedPrecondition: A policy or the file of budgets is wrong.
+    """
+    found = discover(settings) if services is None else services
+    gate = gate or open_gate(settings, found, in_process=True)
+    prices = Prices.of(settings)
+    return Engine(
+        transport,
+        {name: manifest.contract for name, manifest in found.items()},
+        judge=gate.judge,
+        estimator=CostEstimator(prices),
+        clock=clock or Clock(),
+        prepare=transport.host,
+        budgets=open_budgets(settings, prices),
+    )

@@ -132,6 +132,10 @@ class Engine:
         decision.latency.CopyFrom(run.elapsed())
         return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
 
+    def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
+        """Return what the reasoner alone would cost for a text, see :class:`CostEstimator`."""
+        return self._estimator.all_llm(flow, text)
+
     async def _run_steps(self, run: RequestRun, unready: Mapping[str, MeshError]) -> Verdict | None:
         """Run the steps; returns a refusal as soon as there is one."""
         waiting = {step.name: step for step in run.flow.steps}
