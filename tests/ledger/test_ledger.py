@@ -209,6 +209,11 @@ async def test_the_ledger_is_told_of_subjects_that_were_deleted(open_ledger, tmp
     await until(lambda: opened.deleted == [digest])
     database.close()
     assert stored("", tmp_path) == {"d2"}
+    assert await opened.ledger.by_decision("t", "d1") is None
+    await until(lambda: not list(tmp_path.rglob("*.spool")))
+    late = make_record(3, subject="ann", created_s=1.0)
+    await opened.append(late)
+    assert await opened.ledger.by_decision("t", "d3") is None
 
 
 async def test_expired_records_are_deleted(open_ledger, tmp_path):

@@ -200,15 +200,16 @@ class Database:
             )
             return int(gone.rowcount)
 
-    def deletions(self, after: int) -> Sequence[tuple[int, str]]:
-        """Return number and subject of the deletions after a number."""
+    def deletions(self, after: int) -> Sequence[tuple[int, str, int]]:
+        """Return number, subject and time of the deletions after a number."""
         query = (
-            sa.select(DELETIONS.c.number, DELETIONS.c.subject_digest)
+            sa.select(DELETIONS.c.number, DELETIONS.c.subject_digest, DELETIONS.c.delete_time_us)
             .where(DELETIONS.c.number > after)
             .order_by(DELETIONS.c.number)
         )
         with self._reads.connect() as connection:
-            return [(row.number, row.subject_digest) for row in connection.execute(query)]
+            found = connection.execute(query)
+            return [(row.number, row.subject_digest, row.delete_time_us) for row in found]
 
     def purge(self, now_us: int) -> int:
         """Delete some of the records whose time is over; return how many."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Self
 from sqlalchemy.exc import SQLAlchemyError
 
 from slmesh.ledger.database import Database, database_url
-from slmesh.ledger.rows import decision_key, keys_of, request_key
+from slmesh.ledger.rows import decision_key, keys_of, request_key, row_of
 from slmesh.ledger.shipping import Shipper
 from slmesh.ledger.spool import Spool
 from slmesh.ledger.syncing import WINDOW_S, Syncer
@@ -95,6 +95,8 @@ class Ledger:
     ) -> None:
         self._options = options
         self._metrics = metrics
+        self._on_deleted = on_deleted
+        self._deleted: dict[str, int] = {}
         self._database = Database(database_url(options.url, options.folder))
         self._spool = self._claim()
         self._syncer = Syncer(
@@ -109,7 +111,7 @@ class Ledger:
             orphans=self._orphan,
             metrics=metrics,
             on_health=on_health,
-            on_deleted=on_deleted,
+            on_deleted=self._note_deleted,
         )
         metrics.ledger_spool_limit_bytes.set(options.spool_limit_bytes)
         self._shipper.start()
@@ -147,7 +149,7 @@ class Ledger:
         Raises:
             Unavailable: It is not here, and the database cannot be asked.
         """
-        found = self._spool.find(decision_key(tenant, decision_id))
+        found = self._waiting(decision_key(tenant, decision_id))
         if found is not None:
             return found
         return await self._ask(lambda: self._database.by_decision(decision_id, tenant))
@@ -158,7 +160,7 @@ class Ledger:
         Raises:
             Unavailable: It is not here, and the database cannot be asked.
         """
-        found = self._spool.find(request_key(tenant, request_id))
+        found = self._waiting(request_key(tenant, request_id))
         if found is not None:
             return found
         return await self._ask(lambda: self._database.by_request(tenant, request_id))
@@ -186,6 +188,19 @@ class Ledger:
     def _answer(self, question: Callable[[], bytes | None]) -> bytes | None:
         self._database.prepare()
         return question()
+
+    def _waiting(self, key: str) -> bytes | None:
+        """Return a record that was not shipped, unless its subject's were deleted."""
+        found = self._spool.find(key)
+        if found is None or not self._deleted:
+            return found
+        row = row_of(found)
+        deleted_us = self._deleted.get(row["subject_digest"], -1)
+        return found if row["create_time_us"] > deleted_us else None
+
+    def _note_deleted(self, times_us: Mapping[str, int]) -> None:
+        self._deleted |= times_us
+        self._on_deleted(tuple(times_us))
 
     def _claim(self) -> Spool:
         """Take the first spool that no other process has."""

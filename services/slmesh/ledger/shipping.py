@@ -36,7 +36,7 @@ _PURGE_EVERY_S = 600.0
 _RETRIES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 OnHealth = Callable[[bool], None]
-OnDeleted = Callable[[Sequence[str]], None]
+OnDeleted = Callable[[Mapping[str, int]], None]
 
 
 class Shipper:
@@ -49,7 +49,8 @@ class Shipper:
         orphans: Returns a spool that a dead process left behind, or None; each is emptied once.
         metrics: Where shipping is counted.
         on_health: Is told, in the thread, when the database goes away or comes back.
-        on_deleted: Is told, in the thread, the digests of subjects whose records were deleted.
+        on_deleted: Is told, in the thread, which subjects' records were deleted, by digest, and
+            when, in microseconds since the epoch.
     """
 
     def __init__(
@@ -153,7 +154,8 @@ class Shipper:
             found = self._database.deletions(self._deletions_seen)
             if found:
                 self._deletions_seen = found[-1][0]
-                self._on_deleted([digest for _, digest in found])
+                self._on_deleted({digest: time_us for _, digest, time_us in found})
+                self._spool.retire(0.0)
             self._adopt()
         if self._is_due("purge", _PURGE_EVERY_S):
             while gone := self._database.purge(time.time_ns() // 1000):

@@ -243,11 +243,11 @@ class Spool:
         self.release(self._shipped)
 
     def find(self, key: str) -> bytes | None:
-        """Return the record of a key, or None when there is none in the queue."""
+        """Return the record of a key; None when there is none, or it was shipped."""
         with self._guard:
             for segment in reversed(self._segments):
                 place = segment.places.get(key)
-                if place is not None:
+                if place is not None and place >= self._offset_in(segment):
                     path, size = segment.path, segment.size
                     break
             else:
