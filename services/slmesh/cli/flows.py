@@ -33,6 +33,7 @@ def add_to(flows: typer.Typer) -> None:
     flows.command("validate")(_validate)
     flows.command("tune")(_tune)
     flows.command("run")(_run)
+    flows.command("rollback")(_rollback)
 
 
 def _validate(
@@ -158,6 +159,17 @@ def _run(
     with progress_bar(f"run {name}", len(texts)) as advance:
         decisions = asyncio.run(work(advance))
     _print_paths(name, decisions, as_json)
+
+
+def _rollback(name: FlowArgument) -> None:
+    """Put the version of a flow that the router served before in the place of its file."""
+    from slmesh.router.flow_watch import roll_back
+
+    version, file = roll_back(load_settings(), name)
+    console.print(
+        f"{file} is {version.stem} again; a router that runs serves it within a few seconds",
+        highlight=False,
+    )
 
 
 def _print_paths(name: str, decisions: Sequence[route_pb2.Decision], as_json: bool) -> None:

@@ -68,6 +68,18 @@ class Metrics:
             ("flow", "path", "degraded"),
             registry=self.registry,
         )
+        self.flow_reloads = Counter(
+            "slmesh_flow_reloads",
+            "Flows whose file has changed, by what became of it: served or refused.",
+            ("flow", "outcome"),
+            registry=self.registry,
+        )
+        self.flow_stale = Gauge(
+            "slmesh_flow_stale",
+            "1 while a flow is served in an older version because its file is wrong.",
+            ("flow",),
+            registry=self.registry,
+        )
         self.reasoner_tokens = Counter(
             "slmesh_reasoner_tokens",
             "Tokens of the reasoner that decisions took.",

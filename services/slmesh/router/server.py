@@ -37,6 +37,7 @@ from slmesh.router.decisions import Decisions
 from slmesh.router.edge import Edge
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
+from slmesh.router.flow_watch import FlowWatch
 from slmesh.router.health import HealthProbe, HealthTeller
 from slmesh.router.ledger_decisions import open_decisions
 from slmesh.router.reasoner_budgets import open_budgets
@@ -48,6 +49,8 @@ __all__ = ["RouterServer", "server_credentials"]
 
 _log = logging.getLogger(__name__)
 
+FLOWS = "flows"
+"""Under this name the health service tells whether every flow is served as its file declares it."""
 LEDGER = "ledger"
 """Under this name the router's health service tells whether the ledger's database takes records."""
 
@@ -74,6 +77,7 @@ class RouterServer:
     port: int
     _server: grpc.aio.Server
     _probe: HealthProbe
+    _watch: FlowWatch
     _admission: Admission
     _decisions: Decisions
     _transports: tuple[GrpcTransport, ...]
@@ -109,17 +113,7 @@ class RouterServer:
         credentials = server_credentials(settings)
         instruments = Instruments(metrics, tracing) if settings.boundary_instruments else None
 
-        def resolve(service: str) -> str:
-            return discovery.resolve(service).instances[0].target
-
-        calls = GrpcTransport(
-            resolve,
-            services=found,
-            gate=gate,
-            max_message_bytes=settings.max_message_bytes,
-            tracing=tracing,
-        )
-        checks = GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
+        calls, checks = _transports(settings, discovery, found, gate, tracing)
         admission = Admission(settings.max_in_flight)
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
         servicer = _add_health_and_reflection(server)
@@ -128,15 +122,11 @@ class RouterServer:
         decisions = open_decisions(
             settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
         )
-        prices = Prices.of(settings)
-        engine = Engine(
-            calls,
-            {name: manifest.contract for name, manifest in found.items()},
-            judge=gate.judge,
-            estimator=CostEstimator(prices),
-            clock=clock,
-            budgets=open_budgets(settings, prices),
+        contracts = {name: manifest.contract for name, manifest in found.items()}
+        watch = FlowWatch(
+            settings, contracts, flows, metrics, on_health=HealthTeller(servicer, FLOWS).tell
         )
+        engine = _engine(settings, contracts, calls, gate, clock)
         routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
         handlers = RouterHandlers(
             route_boundary(routing, flows, settings, instruments, admit=gate.served),
@@ -152,8 +142,9 @@ class RouterServer:
         )
         await server.start()
         await probe.start()
+        await watch.start()
         _log.info("router serves", extra={"port": port, "count": len(list(flows))})
-        return cls(port, server, probe, admission, decisions, (calls, checks))
+        return cls(port, server, probe, watch, admission, decisions, (calls, checks))
 
     async def stop(self, grace_s: float = _DRAIN_S) -> None:
         """Tell that it stops, let requests in work end, and stop.
@@ -161,6 +152,7 @@ class RouterServer:
         Args:
             grace_s: Seconds requests in work have.
         """
+        await self._watch.close()
         await self._probe.drain()
         stopping = asyncio.create_task(self._server.stop(grace_s))
         with contextlib.suppress(TimeoutError):
@@ -216,6 +208,46 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
             reason="TLS_FILE_INVALID",
         ) from None
     return grpc.ssl_server_credentials([(pems[1], pems[0])])
+
+
+def _transports(
+    settings: Settings,
+    discovery: Discovery,
+    services: Mapping[str, Manifest],
+    gate: PolicyGate,
+    tracing: Tracing | None,
+) -> tuple[GrpcTransport, GrpcTransport]:
+    """Return what carries calls, and what carries health checks."""
+
+    def resolve(service: str) -> str:
+        return discovery.resolve(service).instances[0].target
+
+    calls = GrpcTransport(
+        resolve,
+        services=services,
+        gate=gate,
+        max_message_bytes=settings.max_message_bytes,
+        tracing=tracing,
+    )
+    return calls, GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
+
+
+def _engine(
+    settings: Settings,
+    contracts: Mapping[str, str],
+    calls: GrpcTransport,
+    gate: PolicyGate,
+    clock: Clock,
+) -> Engine:
+    prices = Prices.of(settings)
+    return Engine(
+        calls,
+        contracts,
+        judge=gate.judge,
+        estimator=CostEstimator(prices),
+        clock=clock,
+        budgets=open_budgets(settings, prices),
+    )
 
 
 def _edge(
