@@ -13,6 +13,7 @@ from slmesh.cli import (
     deployment,
     evaluate,
     factory,
+    ledger,
     lifecycle,
     mesh_calls,
     models,
@@ -37,6 +38,7 @@ mesh_calls.add_to(app)
 models.add_to(app)
 evaluate.add_to(app)
 budgets.add_to(app)
+ledger.add_to(app)
 policy.add_to(app)
 factory.add_to(app)
 deployment.add_to(app)
