@@ -230,6 +230,18 @@ class Mesh:
         """Run a flow over one text."""
         return await self.call("Route", "", request, timeout_s, context)
 
+    def route_stream(
+        self,
+        request: route_pb2.RouteRequest,
+        *,
+        timeout_s: float | None = None,
+        context: RequestContext | None = None,
+    ) -> AsyncIterator[route_pb2.RouteStreamResponse]:
+        """Run a flow over one text; yields signals, then text, then the decision."""
+        rpc = rpcs()["RouteStream"]
+        wrapped = rpc.request_type(request=request)
+        return self.transport.stream(rpc, wrapped, self._for("", timeout_s, context))  # type: ignore[return-value]
+
     async def explain(
         self,
         request: route_pb2.ExplainRequest,

@@ -63,7 +63,7 @@ def attach_router(
     if settings.boundary_instruments:
         instruments = Instruments(transport.metrics, tracing)
     boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
-    transport.add_edge(boundary, "Route", "Explain")
+    transport.add_edge(boundary, "Route", "RouteStream", "Explain")
 
 
 def local_engine(

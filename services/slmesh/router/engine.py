@@ -27,6 +27,7 @@ from slmesh.policy.judge import Judge
 from slmesh.router.cascade import Verdict, decide, refusal
 from slmesh.router.cost import CostEstimator
 from slmesh.router.escalation import NOT_ALLOWED, Escalation, tell_if_unscreened, unexpected
+from slmesh.router.events import Events
 from slmesh.router.flow import REDACTED_TEXT, Flow, Step
 from slmesh.router.hops import Hops
 from slmesh.router.reasoner_budgets import ReasonerBudgets
@@ -84,6 +85,7 @@ class Engine:
         *,
         decision_id: str,
         request_id: str,
+        events: Events | None = None,
     ) -> route_pb2.ExplainResponse:
         """Run a flow and return the decision with the conditions behind it.
 
@@ -93,6 +95,7 @@ class Engine:
             context: The caller's context.
             decision_id: The id of the decision to make.
             request_id: The id of the request.
+            events: Where to tell what happens meanwhile.
 
         Raises:
             MeshError: A step or the reasoner has failed and the flow declares that the request
@@ -111,7 +114,7 @@ class Engine:
             declared=flow.data_classes,
             guarded=any(self._contracts.get(step.service) == "guard" for step in flow.steps),
         )
-        run = RequestRun(flow, self._contracts, request, inner, self._clock, hops)
+        run = RequestRun(flow, self._contracts, request, inner, self._clock, hops, events)
         verdict = await self._run_steps(run, unready)
         if verdict is None:
             verdict = decide(flow, run.signals, run.failed)

@@ -11,6 +11,7 @@ from typing import Final
 
 from slmesh.api.reason.v1 import reason_pb2
 from slmesh.api.route.v1 import route_pb2
+from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -25,6 +26,7 @@ from slmesh.mesh.transport import Transport
 from slmesh.router.cascade import Verdict
 from slmesh.router.cost import CostEstimator
 from slmesh.router.disclosure import reason_request
+from slmesh.router.events import Restorer
 from slmesh.router.flow import REASONER_STEP, Reasoner
 from slmesh.router.hops import UNSCREENED
 from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
@@ -146,7 +148,8 @@ class Escalation:
                 REASONER_STEP, reasoner.service, redacted=run.screened, redactable=False
             )
             run.hops.sent(REASONER_STEP, request, _REASONERS_OWN)
-            outcome = await ask(self._transport, request, run.hops.context(REASONER_STEP, context))
+            context = run.hops.context(REASONER_STEP, context)
+            outcome = await self._listened(run, request, context)
         except MeshError as error:
             outcome = error
         except Exception as error:
@@ -169,6 +172,16 @@ class Escalation:
         if outcome.shortfall:
             code, sentence = outcome.shortfall
             run.degrade(code, REASONER_STEP, sentence)
+        return outcome
+
+    async def _listened(
+        self, run: RequestRun, request: reason_pb2.ReasonRequest, context: RequestContext
+    ) -> ReasonedAnswer:
+        if run.events is None:
+            return await ask(self._transport, request, context)
+        restorer = Restorer(run.texts.restored, run.events.text)
+        outcome = await ask(self._transport, request, context, restorer.push)
+        restorer.end()
         return outcome
 
 

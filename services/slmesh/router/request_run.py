@@ -26,6 +26,7 @@ from slmesh.mesh.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from slmesh.router.events import Events
 from slmesh.router.flow import REDACTED_TEXT, TEXT_KEY, Flow, OnFailure, Step
 from slmesh.router.hops import UNSCREENED, Hops
 from slmesh.router.signals import Texts, provenance_of, redactable, signal_of
@@ -59,6 +60,7 @@ class RequestRun:
         context: Its context; the deadline is when the steps and the reasoner must have ended.
         clock: Where time comes from.
         hops: Its hops, and what the policy says about them.
+        events: Where it tells what happens; None when nobody listens.
         texts: Its texts; redacted once the guard has answered.
         signals: What the steps that succeeded have said.
         failed: What the flow declares for each step without a signal.
@@ -72,6 +74,7 @@ class RequestRun:
     context: RequestContext
     clock: Clock
     hops: Hops
+    events: Events | None = None
     texts: Texts = field(init=False)
     signals: dict[str, signal_pb2.Signal] = field(default_factory=dict)
     failed: dict[str, OnFailure] = field(default_factory=dict)
@@ -161,6 +164,8 @@ class RequestRun:
         self.signals[step.name] = signal
         self.hops.answered(step.name, provenance_of(signal))
         self.steps[step.name].signal.CopyFrom(signal)
+        if self.events is not None:
+            self.events.signal(signal)
 
     def skip(self, step: Step) -> None:
         """Note that a step was not started because the request's way was decided without it."""

@@ -5,10 +5,11 @@ Thin on purpose: ids are made here, and everything else is somebody else's work.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 from slmesh.api.route.v1 import route_pb2
@@ -22,6 +23,7 @@ from slmesh.router.admission import Admission
 from slmesh.router.coalescing import Coalescing
 from slmesh.router.decisions import Decisions, Recorded
 from slmesh.router.engine import Engine
+from slmesh.router.events import Events
 from slmesh.router.flow import Flow
 from slmesh.router.flow_book import FlowBook
 from slmesh.router.recorded_text import answered_again
@@ -80,17 +82,47 @@ class Routing:
         Raises:
             MeshError: The request is wrong, or the flow declares that it fails.
         """
+        return route_pb2.RouteResponse(decision=await self._decision(request, context))
+
+    async def route_stream(
+        self, request: route_pb2.RouteStreamRequest, context: RequestContext
+    ) -> AsyncIterator[route_pb2.RouteStreamResponse]:
+        """Run a flow like :meth:`route`, and tell what happens meanwhile.
+
+        Closing the iterator cancels the run, unless a repeat of the request waits for it too.
+
+        Raises:
+            MeshError: See :meth:`route`.
+        """
+        told: asyncio.Queue[route_pb2.RouteStreamResponse | None] = asyncio.Queue()
+        events = Events(told.put_nowait)
+        run = asyncio.create_task(self._decision(request.request, context, events))
+        run.add_done_callback(lambda _: told.put_nowait(None))
+        try:
+            while (event := await told.get()) is not None:
+                yield event
+            yield route_pb2.RouteStreamResponse(decision=await run)
+        finally:
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+    async def _decision(
+        self,
+        request: route_pb2.RouteRequest,
+        context: RequestContext,
+        events: Events | None = None,
+    ) -> route_pb2.Decision:
         check_request(request)
         flow = self._flows.flow(request.flow)
         request_id = request_id_of(request)
         digest = _digest(request)
         with self._admission.one():
             if not request_id:
-                recorded = await self._run(flow, request, context, self._new_id(), digest)
+                recorded = await self._run(flow, request, context, self._new_id(), digest, events)
             else:
                 recorded = await self._running.run(
                     (context.tenant, request_id),
-                    lambda: self._run_once(flow, request, context, request_id, digest),
+                    lambda: self._run_once(flow, request, context, request_id, digest, events),
                 )
         if recorded.request_digest != digest:
             raise InvalidArgument(
@@ -99,7 +131,7 @@ class Routing:
                 reason="REQUEST_ID_REUSED",
                 field="request_id",
             )
-        return route_pb2.RouteResponse(decision=recorded.explanation.decision)
+        return recorded.explanation.decision
 
     async def explain(
         self, request: route_pb2.ExplainRequest, context: RequestContext
@@ -126,10 +158,11 @@ class Routing:
         context: RequestContext,
         request_id: str,
         digest: str,
+        events: Events | None,
     ) -> Recorded:
         recorded = await self._decisions.by_request(context.tenant, request_id)
         if recorded is None:
-            return await self._run(flow, request, context, request_id, digest)
+            return await self._run(flow, request, context, request_id, digest, events)
         if recorded.record is not None and recorded.request_digest == digest:
             return replace(recorded, explanation=answered_again(recorded.record, request))
         return recorded
@@ -141,6 +174,7 @@ class Routing:
         context: RequestContext,
         request_id: str,
         digest: str,
+        events: Events | None,
     ) -> Recorded:
         may_be_lost = flow.unrecorded == "allow"
         if not may_be_lost:
@@ -151,6 +185,7 @@ class Routing:
             replace(context, subject=""),
             decision_id=self._new_id(),
             request_id=request_id,
+            events=events,
         )
         recorded = Recorded(
             context.tenant,
@@ -209,6 +244,7 @@ def route_boundary(
     return Boundary(
         ROUTER,
         unary={"Route": routing.route, "Explain": routing.explain},
+        streams={"RouteStream": routing.route_stream},
         limits=limits_of(settings),
         # the flow's own budget ends first
         default_timeout_s=longest_ms / 1e3 + _SLACK_S,
