@@ -10,6 +10,7 @@ import typer
 from slmesh.deploy import DeployOptions, render, to_yaml
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import load_settings
+from slmesh.policy.policy_book import policy_files
 
 __all__ = ["add_to"]
 
@@ -38,6 +39,9 @@ def _render(
     reasoner_base_url: Annotated[str, typer.Option(help="An OpenAI-compatible server.")] = "",
     reasoner_model: Annotated[str, typer.Option(help="The model to ask that server for.")] = "",
     reasoner_secret: Annotated[str, typer.Option(help="Secret with that server's key.")] = "",
+    mesh_key_secret: Annotated[
+        str, typer.Option(help="Secret with the key of the mesh, as mesh.key.")
+    ] = _DEFAULTS.mesh_key_secret,
     monitoring_namespace: Annotated[str, typer.Option(help="May read metrics.")] = (
         _DEFAULTS.monitoring_namespace
     ),
@@ -45,7 +49,11 @@ def _render(
         bool, typer.Option(help="Sources can be replaced while it runs.")
     ] = False,
 ) -> None:
-    """Print the Kubernetes manifests of every service found here, the router and the rest."""
+    """Print the Kubernetes manifests of every service found here, the router and the rest.
+
+    The policies of SLMESH_POLICY_PATH go along.
+    """
+    settings = load_settings()
     options = DeployOptions(
         image=image,
         namespace=namespace,
@@ -58,8 +66,10 @@ def _render(
         reasoner_base_url=reasoner_base_url,
         reasoner_model=reasoner_model,
         reasoner_secret=reasoner_secret,
+        mesh_key_secret=mesh_key_secret,
+        policy_files=policy_files(settings),
         monitoring_namespace=monitoring_namespace,
         development=development,
     )
-    manifests = discover(load_settings()).values()
+    manifests = discover(settings).values()
     sys.stdout.write(to_yaml(render(manifests, options)))

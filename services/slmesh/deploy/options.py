@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from slmesh.mesh.errors import InvalidArgument
 
@@ -32,6 +33,9 @@ class DeployOptions:
             embedded engine.
         reasoner_model: The model to ask that server for.
         reasoner_secret: A secret whose key `api-key` holds that server's API key; none if empty.
+        mesh_key_secret: A secret whose key `mesh.key` holds the key of the mesh: 64 random hex
+            digits, the same for all pods. Without it no pod would trust another's calls.
+        policy_files: The text of every policy file by its name, beside those that are shipped.
         monitoring_namespace: The namespace whose pods may read metrics.
         development: Whether sources can be replaced in running containers, which then can write
             to their own file system. The image is the stage `development` of the Dockerfile.
@@ -48,6 +52,8 @@ class DeployOptions:
     reasoner_base_url: str = ""
     reasoner_model: str = ""
     reasoner_secret: str = ""
+    mesh_key_secret: str = "slmesh-mesh-key"
+    policy_files: Mapping[str, str] = field(default_factory=dict)
     monitoring_namespace: str = "monitoring"
     development: bool = False
 
@@ -71,7 +77,11 @@ class DeployOptions:
                     "and hyphens, at most 63",
                     field=name,
                 )
-        for name in ("tls_secret", "consul_secret", "reasoner_secret"):
+        for name in ("tls_secret", "consul_secret", "reasoner_secret", "mesh_key_secret"):
             value = getattr(self, name)
             if value and not _LABEL.fullmatch(value):
                 raise InvalidArgument(f"{name} '{value}' is no name of a secret", field=name)
+        if not self.mesh_key_secret:
+            raise InvalidArgument(
+                "mesh_key_secret must name a secret: all pods need one key", field="mesh_key_secret"
+            )

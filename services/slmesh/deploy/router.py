@@ -16,6 +16,8 @@ from slmesh.deploy.pods import (
     container_security,
     digest,
     pod_security,
+    policy_mounts,
+    policy_volumes,
     scratch_mounts,
     scratch_volumes,
     secret_variable,
@@ -49,7 +51,9 @@ def router_deployment(options: DeployOptions) -> Object:
                 "metadata": {
                     "labels": selector(ROUTER),
                     "annotations": {
-                        f"{MESH}/settings-digest": digest(settings_of(ROUTER, options)),
+                        f"{MESH}/settings-digest": digest(
+                            [settings_of(ROUTER, options), dict(options.policy_files)]
+                        ),
                         "prometheus.io/scrape": "true",
                         "prometheus.io/port": str(ROUTER_METRICS_PORT),
                     },
@@ -87,7 +91,8 @@ def router_service(options: DeployOptions) -> Object:
 
 
 def _pod(options: DeployOptions) -> Object:
-    volumes, mounts = scratch_volumes(), scratch_mounts()
+    volumes = scratch_volumes() + policy_volumes(options)
+    mounts = scratch_mounts() + policy_mounts(options)
     if options.tls_secret:
         volumes.append({"name": "tls", "secret": {"secretName": options.tls_secret}})
         mounts.append({"name": "tls", "mountPath": TLS_DIR, "readOnly": True})

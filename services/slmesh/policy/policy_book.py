@@ -23,9 +23,10 @@ from slmesh.mesh.settings import Settings
 from slmesh.policy.cedar_text import policies_of
 from slmesh.policy.declared import CLASSES, ClassesFile, TenantsFile
 
-__all__ = ["SCHEMA_FILE", "PolicyBook", "Rule", "load_policies"]
+__all__ = ["SCHEMA_FILE", "PolicyBook", "Rule", "load_policies", "policy_files"]
 
 _HERE = Path(__file__).resolve().parent
+_DEFAULT = _HERE / "default"
 SCHEMA_FILE = _HERE / "schema.cedarschema"
 """What a policy may speak of."""
 
@@ -109,8 +110,22 @@ def load_policies(settings: Settings) -> PolicyBook:
     )
 
 
+def policy_files(settings: Settings) -> dict[str, str]:
+    """Return the text of every file of the policy path by its name, for another machine to load.
+
+    Raises:
+        FailedPrecondition: The policy is wrong; the message starts with file and line.
+    """
+    load_policies(settings)
+    return {
+        name: file.read_text(encoding="utf-8")
+        for name, file in _files(settings).items()
+        if file.parent != _DEFAULT
+    }
+
+
 def _files(settings: Settings) -> dict[str, Path]:
-    folders = [_HERE / "default"]
+    folders = [_DEFAULT]
     for folder in settings.policy_path:
         if not folder.is_dir():
             raise FailedPrecondition(
