@@ -45,10 +45,10 @@ class Ingress(grpc.GenericRpcHandler):
     ) -> None:
         self.port = 0
         self.seen: list[dict[str, Any]] = []
-        metrics = Metrics()
-        instruments = Instruments(metrics, tracing)
+        self.metrics = Metrics()
+        instruments = Instruments(self.metrics, tracing)
         self.hosts = {
-            manifest.name: ServiceHost(manifest, settings, metrics, instruments, gate)
+            manifest.name: ServiceHost(manifest, settings, self.metrics, instruments, gate)
             for manifest in manifests
         }
         self._paths = {rpc.path: rpc for rpc in rpcs().values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,9 +132,10 @@ def _run(
     data: DataOption,
     address: Annotated[str, typer.Option(help="host:port of the router; local when empty.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="The most texts.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=512, help="Texts of one call.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a flow over the texts of a file, and count which ways they took."""
+    """Run a flow over the texts of a file, and count which ways they took, and how fast."""
     from slmesh.evaluation.formats import open_file
     from slmesh.library import Mesh
 
@@ -149,16 +151,32 @@ def _run(
             Mesh.connect(address, settings=settings) if address else Mesh.local(settings=settings)
         )
         async with mesh:
-            decisions = []
-            for text in texts:
-                request = route_pb2.RouteRequest(flow=name, text=text)
-                decisions.append((await mesh.route(request, timeout_s=120)).decision)
-                advance(1)
+            decisions: list[route_pb2.Decision] = []
+            for start in range(0, len(texts), batch):
+                requests = [
+                    route_pb2.RouteRequest(flow=name, text=text)
+                    for text in texts[start : start + batch]
+                ]
+                decisions += await _routed(mesh, requests)
+                advance(len(requests))
             return decisions
 
+    started_s = time.perf_counter()
     with progress_bar(f"run {name}", len(texts)) as advance:
         decisions = asyncio.run(work(advance))
-    _print_paths(name, decisions, as_json)
+    _print_paths(name, decisions, len(texts) / (time.perf_counter() - started_s), as_json)
+
+
+async def _routed(
+    mesh: Any, requests: Sequence[route_pb2.RouteRequest]
+) -> list[route_pb2.Decision]:
+    if len(requests) == 1:
+        return [(await mesh.route(requests[0], timeout_s=120)).decision]
+    response = await mesh.batch_route(route_pb2.BatchRouteRequest(requests=requests), timeout_s=120)
+    for result in response.results:
+        if result.HasField("error"):
+            raise MeshError.from_status(result.error)
+    return [result.response.decision for result in response.results]
 
 
 def _rollback(name: FlowArgument) -> None:
@@ -172,7 +190,9 @@ def _rollback(name: FlowArgument) -> None:
     )
 
 
-def _print_paths(name: str, decisions: Sequence[route_pb2.Decision], as_json: bool) -> None:
+def _print_paths(
+    name: str, decisions: Sequence[route_pb2.Decision], texts_per_s: float, as_json: bool
+) -> None:
     paths = Counter(enum_word(route_pb2.Path, "PATH_", one.path) for one in decisions)
     reasons = Counter(one.reasons[0].code for one in decisions if one.reasons)
     degraded = sum(bool(one.degradations) for one in decisions)
@@ -183,6 +203,7 @@ def _print_paths(name: str, decisions: Sequence[route_pb2.Decision], as_json: bo
             {
                 "flow": name,
                 "n": len(decisions),
+                "texts_per_s": round(texts_per_s, 1),
                 "paths": dict(paths),
                 "reasons": dict(reasons),
                 "degraded": degraded,
@@ -193,7 +214,7 @@ def _print_paths(name: str, decisions: Sequence[route_pb2.Decision], as_json: bo
         return
     total = len(decisions)
     print_table(
-        f"{name}: {total:,} texts, {degraded:,} degraded, {money(spent)} (all LLM:"
+        f"{name}: {total:,} texts, {texts_per_s:.0f} a second, {degraded:,} degraded, {money(spent)} (all LLM:"
         f" {money(all_llm)})",
         ("path or first reason", ">texts", ">share"),
         [

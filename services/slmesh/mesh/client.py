@@ -230,6 +230,16 @@ class Mesh:
         """Run a flow over one text."""
         return await self.call("Route", "", request, timeout_s, context)
 
+    async def batch_route(
+        self,
+        request: route_pb2.BatchRouteRequest,
+        *,
+        timeout_s: float | None = None,
+        context: RequestContext | None = None,
+    ) -> route_pb2.BatchRouteResponse:
+        """Run flows over many texts."""
+        return await self.call("BatchRoute", "", request, timeout_s, context)
+
     def route_stream(
         self,
         request: route_pb2.RouteRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from slmesh.mesh.boundary import Instruments
+from slmesh.mesh.boundary import Instruments, limits_of
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.local import InProcessTransport
 from slmesh.mesh.manifest import Manifest
@@ -58,12 +58,13 @@ def attach_router(
         # the caller bounds its own calls: there is no queue to protect here
         admission=Admission(sys.maxsize),
         metrics=transport.metrics,
+        limits=limits_of(settings),
     )
     instruments = None
     if settings.boundary_instruments:
         instruments = Instruments(transport.metrics, tracing)
     boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
-    transport.add_edge(boundary, "Route", "RouteStream", "Explain")
+    transport.add_edge(boundary, "Route", "BatchRoute", "RouteStream", "Explain")
 
 
 def local_engine(

@@ -8,6 +8,7 @@ comes from a clock; the engine knows neither gRPC nor Ray.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ from slmesh.router.cost import CostEstimator
 from slmesh.router.escalation import NOT_ALLOWED, Escalation, tell_if_unscreened, unexpected
 from slmesh.router.events import Events
 from slmesh.router.flow import REDACTED_TEXT, Flow, Step
+from slmesh.router.gathering import GatheringTransport
 from slmesh.router.hops import Hops
 from slmesh.router.reasoner_budgets import ReasonerBudgets
 from slmesh.router.reasoning import ReasonedAnswer
@@ -134,6 +136,12 @@ class Engine:
         decision.receipt.CopyFrom(run.hops.receipt())
         decision.latency.CopyFrom(run.elapsed())
         return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
+
+    def gathered(self) -> Engine:
+        """Return an engine that sends the calls of requests it runs at the same time as batches."""
+        other = copy.copy(self)
+        other._transport = GatheringTransport(self._transport)
+        return other
 
     def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
         """Return what the reasoner alone would cost for a text, see :class:`CostEstimator`."""

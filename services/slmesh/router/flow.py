@@ -230,6 +230,8 @@ class Flow:
         data_classes: The classes of the data in its input: ``public``, ``internal``,
             ``confidential``, ``personal``, ``secret``, or the user's own.
         latency_budget_ms: The time a request may take, whatever its caller allows.
+        throughput_per_s: The requests a second its owner counts on, in batches; 0 when it declares
+            none. It is measured, not enforced.
         steps: The steps; a graph by their ``after``.
         refuse_when: Reasons not to answer; looked at as soon as their steps have ended.
         escalate_when: Reasons to hand the request to the reasoner.
@@ -250,6 +252,7 @@ class Flow:
     data_classes: tuple[str, ...]
     latency_budget_ms: int
     steps: tuple[Step, ...]
+    throughput_per_s: int = 0
     refuse_when: tuple[Rule, ...] = ()
     escalate_when: tuple[Rule, ...] = ()
     answer: tuple[AnswerSource, ...] = ()

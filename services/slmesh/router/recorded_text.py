@@ -40,28 +40,29 @@ def withhold(record: record_pb2.DecisionRecord, wanted: record_pb2.TextKept) -> 
     record.text_kept = kept
     if kept == _FULL:
         return
+    redacted = [segment.text for segment in segments]
     request, decision = record.request, record.explanation.decision
-    originals = (request.text, *request.documents)
-    hidden = dict(_placeholder_values(originals, segments))
-    for field in _fields(record.explanation):
-        token = _token(field, originals[0], segments, kept)
-        if token:
-            hidden |= {field.text: token, written(field): token}
-            field.ClearField("text")
-            field.ClearField("value")
+    original, answer = request.text, decision.answer.text
+    spans = _placeholder_spans(segments)
+    hidden = dict(_placeholder_values((original, *request.documents), segments)) if answer else {}
+    for step in decision.steps:
+        kind = step.signal.WhichOneof("answer")
+        if kind == "extraction":
+            for field in step.signal.extraction.fields:
+                token = _token(field, original, redacted, spans, kept)
+                if token:
+                    hidden |= {field.text: token, written(field): token} if answer else {}
+                    field.ClearField("text")
+                    field.ClearField("value")
+        elif kind == "screening":
+            _clear_texts(step)
     if kept == _NONE and decision.answer.source == route_pb2.ANSWER_SOURCE_REASONER:
         decision.answer.text = ""
-    else:
-        decision.answer.text = _replaced(decision.answer.text, hidden)
-    request.text = segments[0].text if kept == _REDACTED else ""
-    del request.documents[:]
-    if kept == _REDACTED:
-        request.documents.extend(segment.text for segment in segments[1:])
-    for step in decision.steps:
-        if step.state != route_pb2.STEP_STATE_SUCCEEDED:
-            step.signal.screening.ClearField("redacted_segments")  # of a guard that did not finish
-        for segment in step.signal.screening.redacted_segments:
-            segment.ClearField("text")  # it is in the request, or nowhere
+    elif answer:
+        decision.answer.text = _replaced(answer, hidden)
+    request.text = redacted[0] if kept == _REDACTED else ""
+    if request.documents:
+        request.documents[:] = redacted[1:] if kept == _REDACTED else []
 
 
 def answered_again(
@@ -111,6 +112,14 @@ def _segments(explanation: route_pb2.ExplainResponse) -> Sequence[guard_pb2.Reda
     return ()
 
 
+def _clear_texts(step: route_pb2.Step) -> None:
+    """Take redacted texts out of a guard's signal: they are in the request, or nowhere."""
+    if step.state != route_pb2.STEP_STATE_SUCCEEDED:
+        step.signal.screening.ClearField("redacted_segments")  # of a guard that did not finish
+    for segment in step.signal.screening.redacted_segments:
+        segment.ClearField("text")
+
+
 def _fields(explanation: route_pb2.ExplainResponse) -> Iterator[extract_pb2.Field]:
     for step in explanation.decision.steps:
         yield from step.signal.extraction.fields
@@ -120,28 +129,39 @@ def _placeholder_values(
     originals: Sequence[str], segments: Sequence[guard_pb2.RedactedSegment]
 ) -> Iterator[tuple[str, str]]:
     for original, segment in zip(originals, segments, strict=False):
-        for placeholder in segment.placeholders:
-            span = placeholder.original_span
-            yield original[span.start : span.end], placeholder.token
+        for start, end, token in _placeholder_spans((segment,)):
+            yield original[start:end], token
+
+
+def _placeholder_spans(
+    segments: Sequence[guard_pb2.RedactedSegment],
+) -> Sequence[tuple[int, int, str]]:
+    """Return where placeholders stand in the first text: start, end, token."""
+    found = []
+    for placeholder in segments[0].placeholders if segments else ():
+        span = placeholder.original_span
+        found.append((span.start, span.end, placeholder.token))
+    return found
 
 
 def _token(
     field: extract_pb2.Field,
     original: str,
-    segments: Sequence[guard_pb2.RedactedSegment],
+    redacted: Sequence[str],
+    spans: Sequence[tuple[int, int, str]],
     kept: record_pb2.TextKept,
 ) -> str:
     """Return what stands for a field's words; empty when they may be held."""
     if kept == _NONE:
         return _field_token(field)
-    start, end = field.span.start, field.span.end
-    if original[start:end] != field.text:
+    span, text = field.span, field.text
+    start, end = span.start, span.end
+    if original[start:end] != text:
         # of the redacted text, which holds no value; anything else is of no text that we know
-        return "" if field.text in segments[0].text else _field_token(field)
-    for placeholder in segments[0].placeholders:
-        span = placeholder.original_span
-        if span.start < end and start < span.end:
-            return str(placeholder.token)
+        return "" if any(text in one for one in redacted) else _field_token(field)
+    for first, last, token in spans:
+        if first < end and start < last:
+            return token
     return ""
 
 
@@ -151,7 +171,9 @@ def _field_token(field: extract_pb2.Field) -> str:
 
 def _replaced(text: str, hidden: Mapping[str, str]) -> str:
     """Return a text with tokens in place of values, the longest value first, in any case."""
+    folded = text.casefold()
     tokens = {value.casefold(): token for value, token in hidden.items() if value.strip()}
+    tokens = {value: token for value, token in tokens.items() if value in folded}
     if not tokens:
         return text
     ordered = sorted(tokens, key=len, reverse=True)

@@ -127,7 +127,14 @@ class RouterServer:
             settings, contracts, flows, metrics, on_health=HealthTeller(servicer, FLOWS).tell
         )
         engine = _engine(settings, contracts, calls, gate, clock)
-        routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
+        routing = Routing(
+            flows,
+            engine,
+            decisions,
+            admission=admission,
+            metrics=metrics,
+            limits=limits_of(settings),
+        )
         handlers = RouterHandlers(
             route_boundary(routing, flows, settings, instruments, admit=gate.served),
             _edge(settings, found, calls, gate, admission, instruments),
