@@ -113,6 +113,7 @@ class Ledger:
             on_health=on_health,
             on_deleted=self._note_deleted,
         )
+        self._spooled = metrics.ledger_records.labels("spooled")
         metrics.ledger_spool_limit_bytes.set(options.spool_limit_bytes)
         self._shipper.start()
 
@@ -133,7 +134,7 @@ class Ledger:
                 retry_delay_s=1.0,
             )
         self._metrics.ledger_append_seconds.observe(time.perf_counter() - started_s)
-        self._metrics.ledger_records.labels("spooled").inc()
+        self._spooled.inc()
 
     def check_room(self) -> None:
         """Refuse a request whose decision could not be recorded.

@@ -6,6 +6,8 @@ once on one database take turns.
 
 from __future__ import annotations
 
+import threading
+
 import sqlalchemy as sa
 
 from slmesh.mesh.errors import FailedPrecondition
@@ -57,6 +59,8 @@ DELETIONS = sa.Table(
 
 _VERSION_TABLE = "ledger_schema"
 _TURN = 0x736C6D65  # any number, the same for all
+_ALEMBIC = threading.Lock()
+"""Alembic's operations go to whatever database this process migrates, one at a time."""
 
 
 def migrate(engine: sa.Engine) -> None:
@@ -79,7 +83,7 @@ def migrate(engine: sa.Engine) -> None:
         script,
         fn=lambda revision, _: script._upgrade_revs("head", revision),
     )
-    with engine.begin() as connection:
+    with _ALEMBIC, engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": _TURN})
         context.configure(

@@ -27,8 +27,8 @@ __all__ = ["Shipper"]
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 64
-_PAUSE_S = 0.01
+_BATCH = 32
+_PAUSE_S = 0.005
 _IDLE_S = 0.1
 _RETIRE_S = 60.0
 _DELETIONS_EVERY_S = 2.0

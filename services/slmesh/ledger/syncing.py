@@ -22,7 +22,11 @@ WINDOW_S = 0.05
 """What a power failure may take: the records of the last so many seconds."""
 
 _PAUSE_S = 0.02
-"""A sync starts so long after the first record it takes along; the rest of the window is its own."""
+"""A sync starts at most so long after the first record it takes along; the rest of the window is
+its own."""
+
+_PARK_AFTER = 50
+"""After so many pauses without a record the thread waits to be woken, which costs a request time."""
 
 OnSync = Callable[[float, bool], None]
 """Is told of every sync: the seconds it took, and whether it succeeded."""
@@ -42,6 +46,8 @@ class Syncer:
         self._pause_s = 0.0 if at_once else _PAUSE_S
         self._on_sync = on_sync
         self._due = threading.Event()
+        self._dirty = False
+        self._parked = False
         self._stopping = False
         self._synced = 0
         self._waiting: deque[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[bool]]] = deque()
@@ -50,7 +56,8 @@ class Syncer:
 
     def appended(self) -> None:
         """Note that something was appended."""
-        if not self._due.is_set():
+        self._dirty = True
+        if self._parked:
             self._due.set()
 
     async def synced(self, number: int) -> bool:
@@ -58,6 +65,7 @@ class Syncer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         self._waiting.append((number, loop, future))
+        self._dirty = True
         self._due.set()
         return await future
 
@@ -68,11 +76,14 @@ class Syncer:
         self._thread.join()
 
     def _run(self) -> None:
+        idle = 0
         while not self._stopping:
-            self._due.wait()
-            if self._pause_s and not self._stopping:
-                time.sleep(self._pause_s)
-            self._due.clear()
+            self._pause(idle)
+            if not self._dirty:
+                idle += 1
+                continue
+            idle = 0
+            self._dirty = False
             started_s = time.monotonic()
             try:
                 self._synced = self._spool.sync()
@@ -82,6 +93,16 @@ class Syncer:
                 succeeded = False
             self._on_sync(time.monotonic() - started_s, succeeded)
             self._tell(succeeded)
+
+    def _pause(self, idle: int) -> None:
+        if self._pause_s and idle < _PARK_AFTER:
+            time.sleep(self._pause_s)
+            return
+        self._parked = True
+        if not self._dirty:  # looked at after the flag is up, so that no record is missed
+            self._due.wait()
+        self._parked = False
+        self._due.clear()
 
     def _tell(self, succeeded: bool) -> None:
         for _ in range(len(self._waiting)):
