@@ -214,8 +214,8 @@ def _print_paths(
         return
     total = len(decisions)
     print_table(
-        f"{name}: {total:,} texts, {texts_per_s:.0f} a second, {degraded:,} degraded, {money(spent)} (all LLM:"
-        f" {money(all_llm)})",
+        f"{name}: {total:,} texts, {texts_per_s:.0f} a second, {degraded:,} degraded,"
+        f" {money(spent)} (all LLM: {money(all_llm)})",
         ("path or first reason", ">texts", ">share"),
         [
             (what, f"{count:,}", f"{100 * count / total:.1f} %")
