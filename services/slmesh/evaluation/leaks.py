@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,28 +66,16 @@ async def leak_figures(
     Raises:
         MeshError: A call failed.
     """
-    kinds: dict[str, _Left] = defaultdict(_Left)
-    groups = {"patterned": _Left(), "free": _Left()}
-    found = found_left = texts = 0
-    gate = asyncio.Semaphore(_IN_FLIGHT)
-
-    async def redacted(text: str) -> guard_pb2.RedactedSegment:
-        request = guard_pb2.ScreenRequest()
-        request.segments.add(text=text, origin=guard_pb2.ORIGIN_USER)
-        request.redaction.SetInParent()
-        async with gate:
-            response = await mesh.screen(service, request, timeout_s=_TIMEOUT_S)
-        advance(1)
-        return response.redacted_segments[0]
-
     marked = [
         (case.requests()[0].segments[0].text, case.expected.personal)  # type: ignore[attr-defined]
         for case in cases.cases
         if isinstance(case.expected, ExpectedFindings) and case.expected.personal is not None
     ]
-    segments = await asyncio.gather(*(redacted(text) for text, _ in marked))
+    segments = await _redacted(mesh, service, [text for text, _ in marked], advance)
+    kinds: dict[str, _Left] = defaultdict(_Left)
+    groups = {"patterned": _Left(), "free": _Left()}
+    found = found_left = 0
     for (text, personal), segment in zip(marked, segments, strict=True):
-        texts += 1
         covered = _covered(text, segment)
         for kind, start, end in personal:
             places = [place for place in range(start, end) if not text[place].isspace()]
@@ -98,12 +86,30 @@ async def leak_figures(
         found += len(values)
         found_left += sum(value in segment.text for value in values)
     return {
-        "texts": texts,
+        "texts": len(marked),
         "groups": {name: one.figures() for name, one in groups.items()},
         "kinds": {name: kinds[name].figures() for name in sorted(kinds)},
         "found": found,
         "found_left": found_left,
     }
+
+
+async def _redacted(
+    mesh: Mesh, service: str, texts: Sequence[str], advance: Callable[[int], object]
+) -> list[guard_pb2.RedactedSegment]:
+    """Return every text as the guard redacts it."""
+    room = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def one(text: str) -> guard_pb2.RedactedSegment:
+        request = guard_pb2.ScreenRequest()
+        request.segments.add(text=text, origin=guard_pb2.ORIGIN_USER)
+        request.redaction.SetInParent()
+        async with room:
+            response = await mesh.screen(service, request, timeout_s=_TIMEOUT_S)
+        advance(1)
+        return response.redacted_segments[0]
+
+    return list(await asyncio.gather(*(one(text) for text in texts)))
 
 
 def _covered(text: str, segment: guard_pb2.RedactedSegment) -> list[bool]:
