@@ -36,6 +36,7 @@ WRONG = [
     pytest.param(GOOD + "replicas: true\n", "must be int, is bool", id="bool-is-no-number"),
     pytest.param(GOOD + "replicas: 0\n", "replicas must be at least 1", id="zero-replicas"),
     pytest.param(GOOD + "cpus: 0\n", "above 0", id="no-cpus"),
+    pytest.param(GOOD + "zone: extrnal\n", "did you mean 'external'", id="unknown-zone"),
     pytest.param("- a\n", "not a mapping", id="a-list"),
     pytest.param("name: [\n", "service.yaml", id="not-yaml"),
     pytest.param(GOOD + "class_name: X\n", "unknown key 'class_name'", id="python-name"),

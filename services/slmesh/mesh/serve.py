@@ -118,12 +118,22 @@ class Replica:
         self._tracing = open_tracing(settings.trace_exporter, service)
         instruments = Instruments(metrics, self._tracing) if settings.boundary_instruments else None
         self._record.metrics_address = f"{settings.metrics_host}:{self._metrics_server.port}"
-        gate = None if open_gate is None else open_gate(settings, discover(settings))
-        self._host = ServiceHost(manifest, settings, metrics, instruments, gate)
+
+        def host(gate: Gate | None) -> ServiceHost:
+            return ServiceHost(manifest, settings, metrics, instruments, gate)
+
+        async def start() -> None:
+            # a policy that cannot be read is a reason not to serve, like a model that is not there
+            gate = None if open_gate is None else open_gate(settings, discover(settings))
+            self._host = host(gate)
+            await self._host.start()
+
+        self._start = start
+        self._host = host(None)  # asked for its name only, until it is replaced
         self._problem: MeshError | None = None
         self._retry: asyncio.Task[None] | None = None
         try:
-            await self._host.start()
+            await self._start()
         except Exception as error:
             problem = record_failure(self._record, error)
             if not has_run_before(self._record):
@@ -141,7 +151,7 @@ class Replica:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
             try:
-                await self._host.start()
+                await self._start()
             except Exception as error:
                 self._problem = record_failure(self._record, error)
             else:
