@@ -12,6 +12,7 @@ import json
 import random
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ answer:
 fallback: There is no answer.
 """
 _START_S = 120.0
-_LOAD_S = (0.4, 1.6)
-"""The router lives so long under load before it is killed, chosen anew each time."""
+_ANSWERS = (20, 200)
+"""The router is killed after so many answers, chosen anew each time, with more in flight."""
+_LOAD_S = 60.0
 
 
 async def kill_router(
@@ -108,8 +110,11 @@ async def _load_and_kill(
                     return
                 answered.append(response.decision.decision_id)
 
+        wanted = len(answered) + random.randint(*_ANSWERS)
+        end_s = time.monotonic() + _LOAD_S
         asking = [asyncio.create_task(ask()) for _ in range(in_flight)]
-        await asyncio.sleep(random.uniform(*_LOAD_S))
+        while len(answered) < wanted and time.monotonic() < end_s:
+            await asyncio.sleep(0.001)
         process.kill()
         await process.wait()
         await asyncio.gather(*asking)

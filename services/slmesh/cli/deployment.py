@@ -31,6 +31,14 @@ def _render(
     router_replicas: Annotated[int, typer.Option(help="Pods of the router.")] = (
         _DEFAULTS.router_replicas
     ),
+    router_storage: Annotated[str, typer.Option(help="Size of each router's volume.")] = (
+        _DEFAULTS.router_storage
+    ),
+    storage_class: Annotated[str, typer.Option(help="Storage class of that volume.")] = "",
+    ledger_secret: Annotated[
+        str, typer.Option(help="Secret with the URL of a PostgreSQL database for decisions.")
+    ] = "",
+    ledger_port: Annotated[int, typer.Option(help="That database's port.")] = _DEFAULTS.ledger_port,
     tls_secret: Annotated[str, typer.Option(help="Secret with the router's certificate.")] = "",
     consul_address: Annotated[str, typer.Option(help="host:port of a Consul agent.")] = "",
     consul_secret: Annotated[str, typer.Option(help="Secret with Consul's ACL token.")] = "",
@@ -58,6 +66,10 @@ def _render(
         image=image,
         namespace=namespace,
         router_replicas=router_replicas,
+        router_storage=router_storage,
+        storage_class=storage_class,
+        ledger_secret=ledger_secret,
+        ledger_port=ledger_port,
         tls_secret=tls_secret,
         consul_address=consul_address,
         consul_secret=consul_secret,

@@ -11,6 +11,8 @@ from slmesh.mesh.errors import InvalidArgument
 __all__ = ["DeployOptions"]
 
 _ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}")
+_SIZE = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti)")
+_SECRETS = ("tls_secret", "consul_secret", "ledger_secret", "reasoner_secret", "mesh_key_secret")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -23,6 +25,13 @@ class DeployOptions:
             the compiled models, so pods start without a network.
         namespace: The namespace of all objects.
         router_replicas: Pods of the router, >= 1. Two by default: a node may go away at any time.
+        router_storage: Size of a router's volume: the spool (512 MiB unless set) and, without a
+            `ledger_secret`, the SQLite file with all its decisions.
+        storage_class: The storage class of that volume; the cluster's default if empty.
+        ledger_secret: A secret whose key `url` holds the URL of a PostgreSQL database for decisions
+            and budgets. Without it each router has a file of its own, so that a repeat that meets
+            another router runs again.
+        ledger_port: The port of that database, which routers may call.
         tls_secret: A `kubernetes.io/tls` secret with the router's certificate; plain text if empty.
         consul_address: `host:port` of a Consul agent; the cluster's own DNS finds the models if
             empty.
@@ -44,6 +53,10 @@ class DeployOptions:
     image: str
     namespace: str = "slmesh"
     router_replicas: int = 2
+    router_storage: str = "4Gi"
+    storage_class: str = ""
+    ledger_secret: str = ""
+    ledger_port: int = 5432
     tls_secret: str = ""
     consul_address: str = ""
     consul_secret: str = ""
@@ -66,6 +79,11 @@ class DeployOptions:
                 f"router_replicas must be at least 1, is {self.router_replicas}",
                 field="router_replicas",
             )
+        if not _SIZE.fullmatch(self.router_storage):
+            raise InvalidArgument(
+                f"router_storage '{self.router_storage}' is no size such as 4Gi",
+                field="router_storage",
+            )
         if self.consul_address and not _ADDRESS.fullmatch(self.consul_address):
             raise InvalidArgument(
                 f"consul_address '{self.consul_address}' is not host:port", field="consul_address"
@@ -77,7 +95,7 @@ class DeployOptions:
                     "and hyphens, at most 63",
                     field=name,
                 )
-        for name in ("tls_secret", "consul_secret", "reasoner_secret", "mesh_key_secret"):
+        for name in _SECRETS:
             value = getattr(self, name)
             if value and not _LABEL.fullmatch(value):
                 raise InvalidArgument(f"{name} '{value}' is no name of a secret", field=name)

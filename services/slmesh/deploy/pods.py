@@ -17,6 +17,7 @@ __all__ = [
     "CACHE_DIR",
     "KEY_DIR",
     "POLICY_DIR",
+    "STATE",
     "STATE_DIR",
     "USER_ID",
     "container_security",
@@ -35,8 +36,9 @@ USER_ID = 10001
 """The user the image was built for; see infra/images/Dockerfile."""
 CACHE_DIR = "/opt/slmesh/cache"
 """Where the image holds fetched weights and compiled models."""
+STATE = "state"
 STATE_DIR = "/var/lib/slmesh"
-"""A folder of the pod, gone with it."""
+"""Where the volume `state` lies: gone with a pod of the models, kept for the next pod of a router."""
 
 KEY_DIR = "/etc/slmesh/mesh-key"
 """Where the mesh's key is mounted, as the file `mesh.key`."""
@@ -44,7 +46,7 @@ POLICY_DIR = "/etc/slmesh/policy"
 """Where policies are mounted."""
 
 _SCRATCH_MIB = 1024
-_SCRATCH = {"tmp": "/tmp", "state": STATE_DIR}  # folders of the pod alone
+_SCRATCH = {"tmp": "/tmp", STATE: STATE_DIR}  # folders of the pod alone
 
 
 def pod_security() -> Object:
