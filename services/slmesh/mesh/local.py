@@ -7,7 +7,7 @@ answers and the errors are the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from google.protobuf.message import Message
 
@@ -54,10 +54,15 @@ class InProcessTransport:
             self._instruments = Instruments(self.metrics, tracing)
         self._hosts: dict[str, asyncio.Task[ServiceHost]] = {}
         self._edges: dict[str, Boundary] = {}
+        self._closing: list[Callable[[], None]] = []
 
     def add_edge(self, boundary: Boundary, *rpc_names: str) -> None:
         """Answer some RPCs by a boundary of their own, as the router does for flows."""
         self._edges.update(dict.fromkeys(rpc_names, boundary))
+
+    def add_closing(self, close: Callable[[], None]) -> None:
+        """Call something, in a thread, when the mesh is closed."""
+        self._closing.append(close)
 
     async def host(self, service: str) -> ServiceHost:
         """Return a service's host, loaded once however many ask.
@@ -102,6 +107,9 @@ class InProcessTransport:
         tasks, self._hosts = self._hosts, {}
         hosts = await asyncio.gather(*tasks.values(), return_exceptions=True)
         await asyncio.gather(*(host.close() for host in hosts if isinstance(host, ServiceHost)))
+        for close in self._closing:
+            await asyncio.to_thread(close)
+        self._closing.clear()
 
     async def _open(self, service: str) -> ServiceHost:
         host = ServiceHost(

@@ -14,7 +14,7 @@ from slmesh.mesh.tracing import Tracing
 from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
 from slmesh.router.cost import CostEstimator, Prices
-from slmesh.router.decisions import MemoryDecisions
+from slmesh.router.decisions import Decisions, MemoryDecisions
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.reasoner_budgets import open_budgets
@@ -54,7 +54,7 @@ def attach_router(
     routing = Routing(
         flows,
         engine,
-        MemoryDecisions(clock.monotonic_s),
+        _decisions(transport, settings, clock),
         # the caller bounds its own calls: there is no queue to protect here
         admission=Admission(sys.maxsize),
         metrics=transport.metrics,
@@ -65,6 +65,18 @@ def attach_router(
         instruments = Instruments(transport.metrics, tracing)
     boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
     transport.add_edge(boundary, "Route", "BatchRoute", "RouteStream", "Explain")
+
+
+def _decisions(transport: InProcessTransport, settings: Settings, clock: Clock) -> Decisions:
+    """Return a memory, unless the settings name a ledger; it is closed with the mesh."""
+    if not settings.ledger_url:
+        return MemoryDecisions(clock.monotonic_s)
+    # SQLAlchemy is not there in an installation for the library alone
+    from slmesh.router.ledger_decisions import open_decisions
+
+    decisions = open_decisions(settings, clock, transport.metrics, on_health=lambda healthy: None)
+    transport.add_closing(decisions.close)
+    return decisions
 
 
 def local_engine(
