@@ -106,16 +106,9 @@ def _tune(
     if plot is not None:
         _draw(plot, name, points)
     if as_json:
-        print_json(
-            {
-                "flow": name,
-                "revision": flow.revision,
-                "step": step,
-                "n": len(rows),
-                "chosen": None if best is None else _figures(best),
-                "curve": [_figures(point) for point in points],
-            }
-        )
+        shown = {"chosen": None if best is None else _figures(best)}
+        head = {"flow": name, "revision": flow.revision, "step": step, "n": len(rows)}
+        print_json({**head, **shown, "curve": [_figures(point) for point in points]})
         return
     _print_curve(points, best)
     if best is None:

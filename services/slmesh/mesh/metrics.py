@@ -62,6 +62,10 @@ class Metrics:
             ("service", "contract", "model", "version", "digest"),
             registry=self.registry,
         )
+        self._add_router()
+        self._add_ledger()
+
+    def _add_router(self) -> None:
         self.decisions = Counter(
             "slmesh_decisions",
             "Decisions of the router.",
@@ -80,6 +84,10 @@ class Metrics:
             ("flow",),
             registry=self.registry,
         )
+        self.breaker_open = self._by_service(
+            "slmesh_breaker_open",
+            "1 while the router does not call a service because it failed too often.",
+        )
         self.reasoner_tokens = Counter(
             "slmesh_reasoner_tokens",
             "Tokens of the reasoner that decisions took.",
@@ -93,7 +101,6 @@ class Metrics:
             ("flow", "kind"),
             registry=self.registry,
         )
-        self._add_ledger()
 
     def _add_ledger(self) -> None:
         self.ledger_records = Counter(

@@ -32,6 +32,7 @@ from slmesh.router.events import Events
 from slmesh.router.flow import REDACTED_TEXT, Flow, Step
 from slmesh.router.gathering import GatheringTransport
 from slmesh.router.hops import Hops
+from slmesh.router.latencies import Latencies, needed_after
 from slmesh.router.reasoner_budgets import ReasonerBudgets
 from slmesh.router.reasoning import ReasonedAnswer
 from slmesh.router.request_run import Clock, RequestRun
@@ -44,6 +45,9 @@ Prepare = Callable[[str], Awaitable[object]]
 
 _RESERVE_S = 0.05
 """Kept back from the caller's time, so that a late answer can still be a degraded one in time."""
+
+_LEAST_STEP_S = 0.01
+"""What a step is given even when required steps after it are slow: their past may be over."""
 
 
 class Engine:
@@ -58,6 +62,7 @@ class Engine:
         prepare: Called with each service before it is first needed, outside of its step's time;
             for a transport that loads services when they are first called.
         budgets: What may be spent on the reasoner; no limit when None.
+        latencies: How long services took lately; nothing is known yet when None.
     """
 
     def __init__(
@@ -70,9 +75,11 @@ class Engine:
         clock: Clock,
         prepare: Prepare | None = None,
         budgets: ReasonerBudgets | None = None,
+        latencies: Latencies | None = None,
     ) -> None:
         self._transport = transport
-        self._escalation = Escalation(transport, estimator, budgets)
+        self._latencies = latencies or Latencies()
+        self._escalation = Escalation(transport, estimator, budgets, self._latencies)
         self._contracts = contracts
         self._judge = judge
         self._estimator = estimator
@@ -161,6 +168,10 @@ class Engine:
                         run.withhold(step)
                         ended.add(step.name)
                         continue
+                    if self._no_time_for(run, step):
+                        run.leave_out(step)
+                        ended.add(step.name)
+                        continue
                     run.begin(step.name, step.service)
                     call = self._call(run, step, unready.get(step.service))
                     running[asyncio.create_task(call)] = step
@@ -188,7 +199,8 @@ class Engine:
         if unready is not None:
             return unready
         rpc = contract(self._contracts[step.service]).single
-        context = run.context.within(step.timeout_ms / 1e3).to_service(step.service)
+        context = run.context.within(self._time_of(run, step)).to_service(step.service)
+        started_s = self._clock.monotonic_s()
         try:
             step = run.passed(step)
             request = request_of(
@@ -197,16 +209,36 @@ class Engine:
             run.hops.sent(step.name, request, run.declared_fields(step))
             context = run.hops.context(step.name, context)
             async with asyncio.timeout(context.remaining_s()):
-                return await self._transport.unary(rpc, request, context)
+                response = await self._transport.unary(rpc, request, context)
+            self._latencies.observe(step.service, self._clock.monotonic_s() - started_s)
+            return response
         except TimeoutError:
+            given_ms = round((self._clock.monotonic_s() - started_s) * 1e3)
             return DeadlineExceeded(
-                f"service '{step.service}' did not answer within {step.timeout_ms} ms",
+                f"service '{step.service}' did not answer within {given_ms} ms",
                 metadata={"service": step.service},
             )
         except MeshError as error:
             return error
         except Exception as error:
             return unexpected(error, run.flow.name, step.name)
+
+    def _time_of(self, run: RequestRun, step: Step) -> float:
+        """Return the seconds a step may take: its own, less what required steps after it need."""
+        remaining_s = run.context.remaining_s()
+        own_s = step.timeout_ms / 1e3
+        if remaining_s is None:
+            return own_s
+        after_s = needed_after(step, run.flow, self._latencies)
+        return max(min(own_s, remaining_s - after_s), min(own_s, _LEAST_STEP_S))
+
+    def _no_time_for(self, run: RequestRun, step: Step) -> bool:
+        """Return whether a step the flow can do without would take the time of one it cannot."""
+        remaining_s = run.context.remaining_s()
+        if step.on_failure != "skip" or remaining_s is None:
+            return False
+        usual_s = self._latencies.quantile(step.service, 0.95)
+        return remaining_s - needed_after(step, run.flow, self._latencies) < usual_s
 
     async def _answer(
         self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision

@@ -29,6 +29,7 @@ from slmesh.router.disclosure import reason_request
 from slmesh.router.events import Restorer
 from slmesh.router.flow import REASONER_STEP, Reasoner
 from slmesh.router.hops import UNSCREENED
+from slmesh.router.latencies import Latencies
 from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
 from slmesh.router.reasoning import ReasonedAnswer, ask
 from slmesh.router.request_run import RequestRun, failure_code
@@ -46,7 +47,7 @@ _UNUSED = (FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhaus
 
 
 class NotAllowed:
-    """The budgets do not allow the reasoner for this request."""
+    """The reasoner is not asked: budgets do not allow it, or the time that is left."""
 
 
 NOT_ALLOWED: Final = NotAllowed()
@@ -59,11 +60,17 @@ class Escalation:
         transport: What carries the call.
         estimator: Learns from its answers.
         budgets: What may be spent on it; no limit when None.
+        latencies: How long services took lately.
     """
 
     def __init__(
-        self, transport: Transport, estimator: CostEstimator, budgets: ReasonerBudgets | None
+        self,
+        transport: Transport,
+        estimator: CostEstimator,
+        budgets: ReasonerBudgets | None,
+        latencies: Latencies,
     ) -> None:
+        self._latencies = latencies
         self._transport = transport
         self._estimator = estimator
         self._budgets = budgets
@@ -97,6 +104,19 @@ class Escalation:
             screened=run.screened,
             redacted_steps=run.hops.redacted,
         )
+        if self._no_time_for(run, reasoner):
+            if reasoner.on_failure == "fail":
+                raise DeadlineExceeded(
+                    "the request needs the reasoner, and too little of its time is left for one",
+                    reason="NO_TIME_FOR_REASONER",
+                    metadata={"service": reasoner.service, "flow": run.flow.name},
+                )
+            run.degrade(
+                "NO_TIME_FOR_REASONER",
+                REASONER_STEP,
+                "the reasoner was not asked: it usually takes longer than what is left",
+            )
+            return NOT_ALLOWED
         if self._budgets is None:
             return await self._ask(run, reasoner, request, unready)
         grant = await self._budgets.grant(run, request, decision, verdict.expected_gain)
@@ -107,6 +127,11 @@ class Escalation:
             run.degrade(*grant.degradation(standby=verdict.standby is not None))
             return NOT_ALLOWED
         return await self._ask_within(grant, run, reasoner, request, unready)
+
+    def _no_time_for(self, run: RequestRun, reasoner: Reasoner) -> bool:
+        remaining_s = run.context.remaining_s()
+        usual_s = self._latencies.quantile(reasoner.service, 0.9)
+        return remaining_s is not None and remaining_s < usual_s
 
     async def _ask_within(
         self,
@@ -167,6 +192,8 @@ class Escalation:
             )
             return outcome
         run.end(REASONER_STEP, None)
+        latency = run.steps[REASONER_STEP].latency
+        self._latencies.observe(reasoner.service, latency.ToNanoseconds() / 1e9)
         run.hops.answered(REASONER_STEP, outcome.provenance)
         self._estimator.learn(run.flow, request, outcome.usage)
         if outcome.shortfall:

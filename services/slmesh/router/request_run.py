@@ -189,6 +189,16 @@ class RequestRun:
                 f"the text was not screened, and service '{step.service}' is outside of the mesh",
             )
 
+    def leave_out(self, step: Step) -> None:
+        """Note that a step was not started, so that required ones have their time."""
+        self.skip(step)
+        self.failed[step.name] = "skip"
+        self.degrade(
+            "NO_TIME",
+            step.name,
+            f"{step.name} was left out: what is left of the time is needed without it",
+        )
+
     def degrade(self, code: str, step: str, description: str) -> None:
         """Note a way in which the answer is less than it should be."""
         self.degradations.append(

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,12 +39,14 @@ from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.flow_watch import FlowWatch
 from slmesh.router.health import HealthProbe, HealthTeller
 from slmesh.router.ledger_decisions import open_decisions
+from slmesh.router.protection import ProtectedTransport
 from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import ROUTER, Routing, route_boundary
+from slmesh.router.tls import server_credentials
 from slmesh.router.wire_handlers import RouterHandlers
 
-__all__ = ["RouterServer", "server_credentials"]
+__all__ = ["RouterServer"]
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +113,6 @@ class RouterServer:
         gate = open_gate(settings, found)
         credentials = server_credentials(settings)
         instruments = Instruments(metrics, tracing) if settings.boundary_instruments else None
-
         calls, checks = _transports(settings, discovery, found, gate, tracing)
         admission = Admission(settings.max_in_flight)
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
@@ -123,13 +123,11 @@ class RouterServer:
             settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
         )
         contracts = {name: manifest.contract for name, manifest in found.items()}
-        watch = FlowWatch(
-            settings, contracts, flows, metrics, on_health=HealthTeller(servicer, FLOWS).tell
-        )
-        engine = _engine(settings, contracts, calls, gate, clock)
+        teller = HealthTeller(servicer, FLOWS)
+        watch = FlowWatch(settings, contracts, flows, metrics, on_health=teller.tell)
         routing = Routing(
             flows,
-            engine,
+            _engine(settings, contracts, calls, gate, metrics, clock),
             decisions,
             admission=admission,
             metrics=metrics,
@@ -140,17 +138,11 @@ class RouterServer:
             _edge(settings, found, calls, gate, admission, instruments),
         )
         server.add_generic_rpc_handlers((handlers,))
-        probe = HealthProbe(
-            checks,
-            servicer,
-            lambda: sorted({*found, *discovery.services()} - {ROUTER, CLUSTER_SERVICE}),
-            own=("", rpcs()["Route"].service),
-            metrics=metrics,
-        )
+        probe = _probe(checks, servicer, found, discovery, metrics)
         await server.start()
         await probe.start()
         await watch.start()
-        _log.info("router serves", extra={"port": port, "count": len(list(flows))})
+        _log.info("router serves", extra={"port": port})
         return cls(port, server, probe, watch, admission, decisions, (calls, checks))
 
     async def stop(self, grace_s: float = _DRAIN_S) -> None:
@@ -183,38 +175,20 @@ def _add_health_and_reflection(server: grpc.aio.Server) -> health.aio.HealthServ
     return servicer
 
 
-def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    """Return the TLS credentials the settings name, or None for plain text.
-
-    Raises:
-        FailedPrecondition: Only one of the two files is named, or they cannot be used.
-    """
-    certificate, key = settings.tls_certificate, settings.tls_key
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        missing = "SLMESH_TLS_KEY" if key is None else "SLMESH_TLS_CERTIFICATE"
-        raise FailedPrecondition(
-            f"TLS needs a certificate and a key: set {missing} too", reason="TLS_INCOMPLETE"
-        )
-    pems = []
-    for name, path in (("SLMESH_TLS_CERTIFICATE", certificate), ("SLMESH_TLS_KEY", key)):
-        try:
-            pems.append(path.read_bytes())
-        except OSError as error:
-            raise FailedPrecondition(
-                f"{name}: {path} cannot be read: {error.strerror}", reason="TLS_FILE_UNREADABLE"
-            ) from None
-    try:
-        # gRPC would only say that the port cannot be opened
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except (ssl.SSLError, ValueError) as error:
-        raise FailedPrecondition(
-            f"SLMESH_TLS_CERTIFICATE and SLMESH_TLS_KEY: {certificate} and {key} are no PEM"
-            f" certificate with its key: {getattr(error, 'reason', None) or error}",
-            reason="TLS_FILE_INVALID",
-        ) from None
-    return grpc.ssl_server_credentials([(pems[1], pems[0])])
+def _probe(
+    checks: GrpcTransport,
+    servicer: health.aio.HealthServicer,
+    services: Mapping[str, Manifest],
+    discovery: Discovery,
+    metrics: Metrics,
+) -> HealthProbe:
+    return HealthProbe(
+        checks,
+        servicer,
+        lambda: sorted({*services, *discovery.services()} - {ROUTER, CLUSTER_SERVICE}),
+        own=("", rpcs()["Route"].service),
+        metrics=metrics,
+    )
 
 
 def _transports(
@@ -244,11 +218,15 @@ def _engine(
     contracts: Mapping[str, str],
     calls: GrpcTransport,
     gate: PolicyGate,
+    metrics: Metrics,
     clock: Clock,
 ) -> Engine:
+    def tell(service: str, is_open: bool) -> None:
+        metrics.breaker_open.labels(service).set(is_open)
+
     prices = Prices.of(settings)
     return Engine(
-        calls,
+        ProtectedTransport(calls, now_s=clock.monotonic_s, on_breaker=tell),
         contracts,
         judge=gate.judge,
         estimator=CostEstimator(prices),
