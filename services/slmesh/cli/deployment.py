@@ -57,10 +57,7 @@ def _render(
         bool, typer.Option(help="Sources can be replaced while it runs.")
     ] = False,
 ) -> None:
-    """Print the Kubernetes manifests of every service found here, the router and the rest.
-
-    The policies of SLMESH_POLICY_PATH go along.
-    """
+    """Print the Kubernetes manifests of every service found here, the router and the policies."""
     settings = load_settings()
     options = DeployOptions(
         image=image,

@@ -32,6 +32,7 @@ FlowArgument = Annotated[str, typer.Argument(help="The flow.")]
 def add_to(flows: typer.Typer) -> None:
     """Add the commands to the group ``flows``."""
     flows.command("validate")(_validate)
+    flows.command("schema")(_schema)
     flows.command("tune")(_tune)
     flows.command("run")(_run)
     flows.command("rollback")(_rollback)
@@ -63,6 +64,13 @@ def _validate(
             console.print(f"{file}: flow {flow.name} {flow.revision[7:19]}", highlight=False)
     if wrong:
         raise typer.Exit(1)
+
+
+def _schema() -> None:
+    """Print the JSON Schema of flow files, for editors."""
+    from slmesh.router.flow_schema import flow_schema
+
+    print_json(flow_schema())
 
 
 def _tune(

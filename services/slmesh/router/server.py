@@ -117,8 +117,7 @@ class RouterServer:
         admission = Admission(settings.max_in_flight)
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
         servicer = _add_health_and_reflection(server)
-        port = _bind(server, settings, credentials)
-        clock = Clock()
+        port, clock = _bind(server, settings, credentials), Clock()
         decisions = open_decisions(
             settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
         )
