@@ -40,6 +40,15 @@ def test_validate_lists_the_rules_with_their_places(policy_folder):
     assert "every tenant is served" in shown.output
 
 
+def test_validate_tells_what_the_policy_means_for_the_flows(policy_folder, monkeypatch):
+    monkeypatch.setenv("SLMESH_REASONER_BASE_URL", "https://models.example/v1")
+    monkeypatch.setenv("SLMESH_REASONER_MODEL", "m")
+    rows = [line.split() for line in run("validate").output.splitlines()]
+    support = {row[3]: row[5:] for row in rows if row[:1] == ["support"]}
+    assert support["intent"] == ["cluster", "as", "it", "is"]
+    assert support["reasoner"] == ["external", "redacted"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -61,6 +61,35 @@ def _validate(as_json: JsonOption = False) -> None:
         console.print(f"classes of data: {', '.join(book.classes)}", highlight=False)
         console.print(f"tenants: {tenants}", highlight=False)
     _must_name_what_there_is(book, settings)
+    if not as_json:
+        _print_flows(book, settings)
+
+
+def _print_flows(book: PolicyBook, settings: Settings) -> None:
+    """Print what the policy means for the flows that are here, as they declare their data."""
+    from slmesh.policy.judge import Judge
+    from slmesh.policy.question import Question
+    from slmesh.policy.targets import target_of
+    from slmesh.router.flow_book import load_flows
+
+    services = discover(settings)
+    targets = {name: target_of(manifest, settings) for name, manifest in services.items()}
+    judge = Judge(book, targets)
+    rows = []
+    for flow in load_flows(settings, services).values():
+        calls = [(step.name, step.service) for step in flow.steps]
+        if flow.reasoner is not None:
+            calls.append(("reasoner", flow.reasoner.service))
+        classes = tuple(sorted(set(flow.data_classes)))
+        for step, service in calls:
+            plain, redacted = (
+                judge.ruling(Question(flow.name, "default", classes, service, form)).allowed
+                for form in (False, True)
+            )
+            may = "as it is" if plain else "redacted" if redacted else "not at all"
+            rows.append((flow.name, ", ".join(classes), step, service, targets[service].zone, may))
+    columns = ("flow", "classes", "step", "service", "zone", "text may go")
+    print_table("flows, for the tenant default", columns, rows)
 
 
 def _effect(text: str) -> str:
