@@ -18,6 +18,7 @@ from slmesh.cli import (
     mesh_calls,
     models,
     policy,
+    replay,
     routing,
 )
 from slmesh.cli.output import fail
@@ -39,6 +40,7 @@ models.add_to(app)
 evaluate.add_to(app)
 budgets.add_to(app)
 ledger.add_to(app)
+replay.add_to(app)
 policy.add_to(app)
 factory.add_to(app)
 deployment.add_to(app)

@@ -13,7 +13,7 @@ from slmesh.cli.output import console, print_table
 from slmesh.cli.policy import print_receipt
 from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
 
-__all__ = ["paths_not_taken", "print_explanation", "waterfall"]
+__all__ = ["paths_not_taken", "print_explanation", "said_by", "waterfall"]
 
 _BAR = 48
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -139,14 +139,14 @@ def _print_steps(decision: route_pb2.Decision) -> None:
                 step.start_offset.ToMilliseconds() if step.HasField("start_offset") else "-",
                 step.latency.ToMilliseconds() if step.HasField("latency") else "-",
                 escape(signal_text(step.signal) or step.error.message),
-                _by(step.signal) or "-",
+                said_by(step.signal) or "-",
             )
             for step in decision.steps
         ),
     )
 
 
-def _by(signal: signal_pb2.Signal) -> str:
+def said_by(signal: signal_pb2.Signal) -> str:
     """Return which model made a signal, with the beginning of its digest."""
     kind = signal.WhichOneof("answer")
     if kind is None:

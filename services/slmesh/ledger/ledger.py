@@ -37,6 +37,7 @@ _SLOTS = 64
 _CLOSE_S = 5.0
 _ASK_S = 2.0
 _ASK_AGAIN_S = 1.0
+_WARN_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +98,14 @@ class Ledger:
         self._metrics = metrics
         self._on_deleted = on_deleted
         self._deleted: dict[str, int] = {}
+        self._ask_again_s = 0.0
+        self._warn_again_s = 0.0
         self._database = Database(database_url(options.url, options.folder))
         self._spool = self._claim()
         self._syncer = Syncer(
             self._spool, at_once=options.sync_before_reply, on_sync=self._count_sync
         )
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="ledger-read")
-        self._ask_again_s = 0.0
         self._shipper = Shipper(
             self._spool,
             self._database,
@@ -238,7 +240,8 @@ class Ledger:
         self._metrics.ledger_sync_seconds.observe(seconds)
         if not succeeded:
             self._metrics.ledger_sync_failures.inc()
-        elif seconds > WINDOW_S:
+        elif seconds > WINDOW_S and time.monotonic() > self._warn_again_s:
+            self._warn_again_s = time.monotonic() + _WARN_EVERY_S
             _log.warning(
                 "the disk syncs slower than the ledger's loss window",
                 extra={"duration_ms": round(seconds * 1e3, 1)},
