@@ -17,7 +17,6 @@ from slmesh.router.cost import CostEstimator, Prices
 from slmesh.router.decisions import Decisions, MemoryDecisions
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
-from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import Routing, route_boundary
 
@@ -102,6 +101,11 @@ def local_engine(
     found = discover(settings) if services is None else services
     gate = gate or open_gate(settings, found, in_process=True)
     prices = Prices.of(settings)
+    budgets = None
+    if settings.budgets is not None:
+        from slmesh.router.reasoner_budgets import open_budgets
+
+        budgets = open_budgets(settings, prices)
     return Engine(
         transport,
         {name: manifest.contract for name, manifest in found.items()},
@@ -109,5 +113,5 @@ def local_engine(
         estimator=CostEstimator(prices),
         clock=clock or Clock(),
         prepare=transport.host,
-        budgets=open_budgets(settings, prices),
+        budgets=budgets,
     )

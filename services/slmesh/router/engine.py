@@ -11,6 +11,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
@@ -33,10 +34,12 @@ from slmesh.router.flow import REDACTED_TEXT, Flow, Step
 from slmesh.router.gathering import GatheringTransport
 from slmesh.router.hops import Hops
 from slmesh.router.latencies import Latencies, needed_after
-from slmesh.router.reasoner_budgets import ReasonerBudgets
 from slmesh.router.reasoning import ReasonedAnswer
 from slmesh.router.request_run import Clock, RequestRun
 from slmesh.router.signals import request_of
+
+if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
+    from slmesh.router.reasoner_budgets import ReasonerBudgets
 
 __all__ = ["Engine", "Prepare"]
 

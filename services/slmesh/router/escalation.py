@@ -7,7 +7,7 @@ the error the flow declares. It decides nothing about whether a request should b
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from slmesh.api.reason.v1 import reason_pb2
 from slmesh.api.route.v1 import route_pb2
@@ -30,9 +30,11 @@ from slmesh.router.events import Restorer
 from slmesh.router.flow import REASONER_STEP, Reasoner
 from slmesh.router.hops import UNSCREENED
 from slmesh.router.latencies import Latencies
-from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
 from slmesh.router.reasoning import ReasonedAnswer, ask
 from slmesh.router.request_run import RequestRun, failure_code
+
+if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
+    from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
 
 __all__ = ["NOT_ALLOWED", "Escalation", "NotAllowed", "tell_if_unscreened", "unexpected"]
 
