@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.evaluation.samples import write_rows
 from tests.services import write_service
 
+REPOSITORY = Path(__file__).parents[2]
 ROWS = [{"text": "refund please", "label": "refund"}, {"text": "why", "label": "card"}]
 
 
@@ -49,6 +52,17 @@ def test_people_get_a_table(slmesh):
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
     assert "0.6667" in done.stdout
+
+
+def test_a_model_that_no_service_uses_is_measured_too(slmesh, tmp_path):
+    (shipped,) = (REPOSITORY / "models" / "intent").glob("*/bundle.json")
+    shutil.copytree(shipped.parent, tmp_path / "services" / "topics" / "0.1.0")
+    golden = str(shipped.parent / "golden.jsonl")
+    done = slmesh("topics", "--data", golden, "--tier", "linear", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["service"] == "topics"
+    assert figures["accuracy"] > 0.6
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,15 @@ def test_a_value_of_another_field_counts_only_as_the_end_of_a_range():
     assert field_figures([whole], [[moment]])["value_exact"] == 0
 
 
+def test_a_day_beside_a_time_is_told_by_both_together():
+    day = ExpectedField("date", 0, 4, frozenset({"date:2026-05-03"}))
+    clock = ExpectedField("time", 5, 9, frozenset({"time:17:00:00"}))
+    moment = ExtractResponse(fields=[field("date_time", 0, 9, date_time="2026-05-03T17:00:00")])
+    assert field_figures([ExpectedFields((day, clock))], [[moment]])["value_exact"] == 1
+    late = ExtractResponse(fields=[field("date_time", 0, 9, date_time="2026-05-03T18:00:00")])
+    assert field_figures([ExpectedFields((day, clock))], [[late]])["value_exact"] == 1 / 2
+
+
 def test_what_the_narrow_request_finds_stands():
     expected = ExpectedFields((ExpectedField("time", 0, 1), ExpectedField("date", 4, 8)))
     wide = ExtractResponse(fields=[field("people", 0, 1), field("date", 4, 8)])
@@ -232,6 +241,24 @@ def test_personal_data_are_judged_by_span_and_by_character():
     assert figures["span_recall"] == pytest.approx(1 / 2)
     assert figures["span_f1_by_type"] == {"card": 0.0, "person": 1.0}
     assert figures["character_recall"] == pytest.approx(7 / 10)
+
+
+def test_what_redaction_replaces_is_told_by_kind_whatever_was_found():
+    expected = ExpectedFindings(
+        frozenset({("person", 0, 4), ("card", 10, 16)}), frozenset({"person", "card"})
+    )
+    answer = screened(personal("card", 10, 16))
+    answer.redacted_segments.add(
+        placeholders=[
+            guard_pb2.Placeholder(kind="person", original_span=Span(start=2, end=4)),
+            guard_pb2.Placeholder(kind="card", original_span=Span(start=10, end=16)),
+        ]
+    )
+    request = guard_pb2.ScreenRequest(segments=[guard_pb2.Segment(text="Anna, pay 411111 now")])
+    asked = RequestCase("set", "f.jsonl, line 1", expected, (request,))
+    figures = finding_figures([asked], [expected], [answer])
+    assert figures["redacted_by_kind"] == {"card": 1.0, "person": pytest.approx(1 / 2)}
+    assert figures["span_recall"] == pytest.approx(1 / 2)
 
 
 def test_injections_have_recall_and_false_positives_by_source():

@@ -92,6 +92,16 @@ def test_an_extractor_without_field_sets_is_asked_for_its_fields(tmp_path):
     assert case.requests()[0].field_set == ""
 
 
+def test_an_extractor_of_its_own_labels_is_asked_for_what_was_requested_and_it_knows(tmp_path):
+    known = subject("extract", labels=frozenset({"date", "time"}))
+    wide, narrow = read(tmp_path, known, "restaurant8k").cases[0].requests()
+    assert (list(wide.fields), list(narrow.fields)) == ([], ["time"])
+    other = subject("extract", labels=frozenset({"date"}))
+    case = read(tmp_path, other, "restaurant8k").cases[0]
+    assert len(case.requests()) == 1
+    assert [field.name for field in case.expected.fields] == ["time"]  # and is missed
+
+
 def test_first_and_last_name_are_one_person_and_what_was_asked_is_asked_too(tmp_path):
     cases = read(tmp_path, subject("extract", field_sets=FIELD_SETS), "restaurant8k").cases
     assert cases[1].expected.fields == (ExpectedField("person", 5, 17),)

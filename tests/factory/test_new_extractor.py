@@ -11,10 +11,12 @@ import pytest
 
 import slmesh
 from slmesh.api.extract.v1.extract_pb2 import ExtractRequest
+from slmesh.evaluation import manifest_of
 from slmesh.factory.marked import inspect_spans, read_marked
 from slmesh.factory.new_extractor import make_extractor
 from slmesh.factory.new_model import Made, Order
 from slmesh.factory.table import Columns
+from slmesh.mesh.catalog import open_service
 from slmesh.mesh.drift import DriftWatch
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.settings import Settings
@@ -43,7 +45,7 @@ def lines_file(path: Path, rows: list[dict]) -> Path:
 
 
 def made_from(folder: Path, file: Path) -> Made:
-    order = Order("drinks", "extract", file, folder / "services")
+    order = Order("drinks", "extract", file, folder / "services", backbone="")
     return make_extractor(order, folder / "cache", silent, lambda findings: None)
 
 
@@ -74,6 +76,19 @@ def test_fields_are_found_where_they_stand(mesh) -> None:
     for field in fields:
         assert text[field.span.start : field.span.end] == field.text
         assert 0.5 < field.probability <= 1
+
+
+def test_the_bundle_is_served_without_a_service_of_its_own(made: Made, home: Path) -> None:
+    settings = Settings(service_path=(home / "services" / "models",), state_dir=home / "state")
+    manifest = manifest_of("drinks", settings)
+    service, bundle = open_service(manifest, settings)
+    assert bundle == made.bundle
+    (response,) = service.answer([ExtractRequest(text="order a tiny green tea now")])
+    assert [(field.name, field.text) for field in response.fields] == [
+        ("size", "tiny"),
+        ("drink", "green tea"),
+    ]
+    assert response.provenance.tier == "linear"
 
 
 def test_only_the_wanted_fields_are_given(mesh) -> None:

@@ -9,7 +9,13 @@ import pytest
 
 from slmesh.api.classify.v1 import classify_pb2 as pb
 from slmesh.mesh.batching import MicroBatcher
-from slmesh.mesh.errors import Internal, ResourceExhausted, Unavailable
+from slmesh.mesh.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
 
 
 class Recorder:
@@ -117,3 +123,60 @@ async def test_closing_refuses_what_waits():
     assert all(isinstance(result, Unavailable) for result in results)
     for task in waiting[:4]:
         task.cancel()
+
+
+async def test_a_large_batch_is_answered_in_order_with_errors_in_their_place():
+    def answer(requests):
+        return [
+            InvalidArgument("no c")
+            if r.text == "c"
+            else pb.ClassifyResponse(truncated_at=ord(r.text))
+            for r in requests
+        ]
+
+    batcher = await started(answer)
+    results = await batcher.submit_many(requests(*"abcdef"), None)
+    await batcher.close()
+    assert isinstance(results[2], InvalidArgument)
+    assert [r.truncated_at for i, r in enumerate(results) if i != 2] == [*map(ord, "abdef")]
+
+
+async def test_a_large_batch_without_items_is_answered_at_once():
+    batcher = await started(Recorder(0))
+    assert await batcher.submit_many([], None) == []
+    await batcher.close()
+
+
+async def test_what_waits_of_a_large_batch_is_not_computed_once_its_caller_is_gone():
+    recorder = Recorder(0.1)
+    batcher = await started(recorder, max_items=8)
+    gone = asyncio.create_task(batcher.submit_many(requests(*"abcdefgh"), None))
+    await asyncio.sleep(0.03)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    await batcher.submit_many(requests(*"ijklmnop"), None)  # all places are free again
+    await batcher.close()
+    assert recorder.batches == [[*"abcd"], [*"ijkl"], [*"mnop"]]
+
+
+async def test_items_of_a_large_batch_that_wait_past_the_deadline_say_so():
+    batcher = await started(Recorder(0.08))
+    results = await batcher.submit_many(requests(*"abcdef"), time.monotonic() + 0.05)
+    await batcher.close()
+    assert [isinstance(r, DeadlineExceeded) for r in results] == [False] * 4 + [True] * 2
+
+
+async def test_one_item_at_fault_leaves_the_others_of_a_large_batch_their_answers():
+    def answer(requests):
+        if any(request.text == "bad" for request in requests):
+            raise RuntimeError("broken")
+        return [pb.ClassifyResponse() for _ in requests]
+
+    batcher = await started(answer)
+    results = await batcher.submit_many(requests("a", "bad", "c"), None)
+    await batcher.close()
+    assert [type(result) for result in results] == [
+        pb.ClassifyResponse,
+        Internal,
+        pb.ClassifyResponse,
+    ]

@@ -15,6 +15,7 @@ import pytest
         pytest.param("地址test@test.com", [("test@test.com", "test@test.com")], id="after-han"),
         pytest.param("a@b and @c and d@", [], id="no-domain"),
         pytest.param("x.@y.org", [], id="dot-before-at"),
+        pytest.param("j_9@[129.126.118.1]", [("j_9@[129.126.118.1]",) * 2], id="address-literal"),
     ],
 )
 def test_emails_are_found_with_a_lower_case_domain(find, text, expected):
@@ -34,6 +35,12 @@ def test_emails_are_found_with_a_lower_case_domain(find, text, expected):
         pytest.param("030 901820", "de-DE", ["+4930901820"], id="german-region"),
         pytest.param("my phone is 123456789012345", "en-GB", [None], id="announced-unknown"),
         pytest.param("(914)349-8600 04/21/2020", "en-US", ["+19143498600"], id="before-a-date"),
+        pytest.param("phone 0176 12 34 56 78", "en-US", [None], id="of-another-country"),
+        pytest.param("(0045) 33 12 34 56", "en-US", ["+4533123456"], id="double-zero-in-brackets"),
+        pytest.param(
+            "+86 20 61302222-8866", "en-US", ["+862061302222"], id="extension-behind-a-dash"
+        ),
+        pytest.param("(123) 456-7890", "en-US", ["+11234567890"], id="american-shape-not-in-use"),
         pytest.param("paid on 12.11.2021 10:30", "en-GB", [], id="date"),
         pytest.param("order 123456789", "en-GB", [], id="plain-digits"),
         pytest.param("0.000000012", "en-GB", [], id="decimal"),

@@ -28,6 +28,20 @@ from slmesh.recognise import Money
         pytest.param("15 dollars 50.", "15 dollars 50", "USD", 1550, id="fifty-unsaid"),
         pytest.param("-£20", "-£20", "GBP", -2000, id="negative"),
         pytest.param("half a million euros", "half a million euros", "EUR", 50000000, id="half"),
+        pytest.param(
+            "hk $ 10.05 billion", "hk $ 10.05 billion", "HKD", 10**12 + 5 * 10**9, id="apart"
+        ),
+        pytest.param("aud$ 15", "aud$ 15", "AUD", 1500, id="code-and-sign"),
+        pytest.param("u.s $ 100", "u.s $ 100", "USD", 10000, id="dotted-country"),
+        pytest.param("420 finnish markka", "420 finnish markka", "FIM", 42000, id="full-name"),
+        pytest.param("100₾", "100₾", "GEL", 10000, id="sign-of-georgia"),
+        pytest.param("75 USD million", "75 USD million", "USD", 75 * 10**8, id="scale-after"),
+        pytest.param("48.5 MGBP", "48.5 MGBP", "GBP", 485 * 10**7, id="scale-in-code"),
+        pytest.param("15 dollars and 50", "15 dollars and 50", "USD", 1550, id="and-fifty"),
+        pytest.param("$ 10 dollars", "$ 10 dollars", "USD", 1000, id="said-twice"),
+        pytest.param(
+            "quarter million euros", "quarter million euros", "EUR", 25 * 10**6, id="part"
+        ),
         pytest.param("35 lakh rupees", "35 lakh rupees", "INR", 350000000, id="lakh"),
     ],
 )
@@ -68,6 +82,40 @@ def test_an_amount_that_minor_units_cannot_hold_has_no_value(find, text):
     assert find(text, "money") == [(text, None)]
 
 
-@pytest.mark.parametrize("text", ["50 all", "5 top", "try 20", "10 cm"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a flight for under $300",
+        "transfer $5",
+        "for $1",
+        "a $1 charge",
+        "that ' s $ 5",
+        "i'm $ 5 down",
+    ],
+)
+def test_a_letter_before_a_sign_is_no_country(find, text):
+    assert [value.currency for _, value in find(text, "money")] == ["USD"]
+
+
+def test_the_next_amount_has_a_sign_of_its_own(find):
+    assert find("10 $ 30 $", "money") == [
+        ("10 $", Money("USD", 1000)),
+        ("30 $", Money("USD", 3000)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "50 all",
+        "5 top",
+        "try 20",
+        "10 cm",
+        "ALL 5 answers",
+        "2 real men",
+        "the dollar 5 years ago",
+        "make an alarm 6am",
+    ],
+)
 def test_words_that_are_also_currency_codes_make_no_money(find, text):
     assert find(text, "money") == []

@@ -207,7 +207,10 @@ _HOSTILE = [
     *("£1 ", "$", "GB29 ", "4111 ", "order number ", "account ", "half a ", "one ", "five and "),
     *("point ", "monday ", "1 may ", "may ", "from 1st to ", "last week ", "in 2 days ", "at 5 "),
     *("20 to 7 ", "http://a ", "www.a.", "½", "😀", "\u0301", "\n", " ", "\x00", "١", "ssn "),
-    *("+447911123456 ", "a@b.com ", "-a", "x_"),
+    *("+447911123456 ", "a@b.com ", "-a", "x_", "last 1 day 1 hour ", "1 hour ", "week 3 of "),
+    *("a day ago monday ", "easter weekend ", "q1 ", "2019 to ", "1 1/2 ", "1e9", "2^2", "hk $ "),
+    *("three twenty ", "two thirds of a ", "was charged, ", "3 may to ", "18 and ", "1 over 2 "),
+    *("million ", "first week of ", "at five ", "3 . ", "nineteen ", "2019-", "$ 5 and fifty "),
 ]
 
 

@@ -93,3 +93,20 @@ def test_a_checkpoint_of_other_numbers_is_not_gone_on_from(backbone: Path, tmp_p
     tuned(backbone, tmp_path, epochs=1)
     assert len(tuned(backbone, tmp_path, epochs=2).history) == 2
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+
+
+def test_columns_of_different_groups_do_not_compete(backbone: Path) -> None:
+    labels = np.concatenate([ROWS.labels, 2 + np.arange(8) % 2])
+    two = TuningRows(
+        TEXTS * 2,
+        labels,
+        held_texts=["see the apple", "see the apple"],
+        held_labels=np.array([0, 3]),
+        groups=np.array([0, 0, 1, 1]),
+        weights=np.ones(4, np.float32),
+    )
+    made = fine_tune(backbone, two, NUMBERS | {"epochs": 12}, 5)
+    # each text has a column in both groups, so one softmax over all four could not fall this far
+    assert made.history[-1]["loss"] < 0.45
+    assert made.weights.shape == (32, 4)
+    assert made.history[-1]["held_accuracy"] >= 0.5

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,19 @@ from slmesh.platform.ports import free_ports
 from slmesh.platform.processes import end_processes
 from slmesh.platform.supervisor import Supervisor
 
-__all__ = ["bare_chain", "echo_settings", "mesh", "serve_chain"]
+__all__ = ["ECHO_FOLDER", "bare_chain", "echo_settings", "mesh", "serve_chain"]
 
-_SERVICES = Path(__file__).resolve().parent
+ECHO_FOLDER = Path(__file__).resolve().parent
+"""The service path that has the echo."""
 _STARTING = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": ""}
 
 
 def echo_settings(settings: Settings, folder: Path, **values: Any) -> Settings:
     """Return settings for a mesh of the echo service alone, on ports of its own."""
     router_port, ingress_port = free_ports(2)
+    own: dict[str, Any] = {"service_path": (ECHO_FOLDER,)}
     return settings.with_values(
         state_dir=folder,
-        service_path=(_SERVICES,),
         router_port=router_port,
         ingress_port=ingress_port,
         router_address=f"127.0.0.1:{router_port}",
@@ -38,21 +39,28 @@ def echo_settings(settings: Settings, folder: Path, **values: Any) -> Settings:
         ingress_address="",
         tls_certificate=None,
         tls_key=None,
-        **values,
+        **own | values,
     )
 
 
 @contextlib.contextmanager
 def mesh(
-    settings: Settings, *, with_haproxy: bool = True, **values: Any
+    settings: Settings,
+    *,
+    services: Sequence[str] = (ECHO,),
+    with_haproxy: bool = True,
+    with_router: bool = True,
+    **values: Any,
 ) -> Iterator[tuple[str, str]]:
-    """Run a mesh of the echo service; yield the addresses of its router and of its ingress."""
+    """Run a mesh of some services; yield the addresses of its router and of its ingress."""
     with tempfile.TemporaryDirectory(prefix="slmesh-bench-") as folder:
         own = echo_settings(settings, Path(folder), **values)
-        with Supervisor(own, services=[ECHO], with_haproxy=with_haproxy) as running:
-            state = running.services[ECHO]
-            if state["state"] != "healthy":
-                raise Unavailable(f"the echo service does not run: {state['message']}")
+        with Supervisor(
+            own, services=services, with_haproxy=with_haproxy, with_router=with_router
+        ) as running:
+            for name, state in running.services.items():
+                if state["state"] != "healthy":
+                    raise Unavailable(f"the service {name} does not run: {state['message']}")
             yield own.router_address, f"{own.host}:{own.ingress_port}"
 
 

@@ -12,6 +12,7 @@ from slmesh.cli import (
     budgets,
     deployment,
     evaluate,
+    export,
     factory,
     ledger,
     lifecycle,
@@ -43,6 +44,7 @@ ledger.add_to(app)
 replay.add_to(app)
 policy.add_to(app)
 factory.add_to(app)
+export.add_to(app)
 deployment.add_to(app)
 
 

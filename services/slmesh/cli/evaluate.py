@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slmesh.cli.bench_small import bench_slm
 from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar, stderr
 from slmesh.evaluation.cases import Cases
 from slmesh.evaluation.subject import Subject
@@ -23,16 +24,19 @@ _DIGITS = 6
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("eval")(_eval)
-    bench = typer.Typer(no_args_is_help=True, help="Measure the mesh: hops, memory, policy, start.")
+    bench = typer.Typer(
+        no_args_is_help=True, help="Measure: hops, memory, policy, start, small models."
+    )
     bench.command("hop")(_bench_hop)
     bench.command("memory")(_bench_memory)
     bench.command("policy")(_bench_policy)
     bench.command("startup")(_bench_startup)
+    bench.command("slm")(bench_slm)
     app.add_typer(bench, name="bench")
 
 
 def _eval(
-    service: Annotated[str, typer.Argument(help="The service, as `slmesh status` lists it.")],
+    service: Annotated[str, typer.Argument(help="The service, or a model that no service uses.")],
     data: Annotated[
         list[Path], typer.Option("--data", help="JSON Lines, gzip or not; may be given often.")
     ],
@@ -61,13 +65,12 @@ def _eval(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a service on labelled data: the shipped bundle through the code that serves it."""
-    from slmesh.evaluation import read_cases, subject_of, with_tier
-    from slmesh.mesh.catalog import find_manifest
+    from slmesh.evaluation import manifest_of, read_cases, subject_of, with_tier
 
     if address and (local or tier):
         raise InvalidArgument("--address goes with neither --local nor --tier", reason="USAGE")
     settings = load_settings()
-    manifest = find_manifest(service, settings)
+    manifest = manifest_of(service, settings)
     if tier:
         manifest = with_tier(manifest, tier)
     subject = subject_of(manifest, settings, local=not address)

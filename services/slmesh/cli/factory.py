@@ -178,6 +178,12 @@ def _new_extract(
     text_column: TextOption = "",
     span_column: Annotated[str, typer.Option(help="Column of the spans, if not marked.")] = "",
     encoding: EncodingOption = "utf-8",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="Fine-tune this encoder as a second tier: all-MiniLM-L6-v2, or a folder."
+        ),
+    ] = "",
     description: DescriptionOption = "",
     licence: LicenceOption = "not stated",
     as_json: JsonOption = False,
@@ -193,7 +199,7 @@ def _new_extract(
         out,
         Columns(text_column, span_column),
         encoding,
-        backbone="",
+        backbone=encoder,
         description=description,
         licence=licence,
     )

@@ -122,9 +122,13 @@ def _fetch() -> None:
         console.print(f"[green]ready[/] {name}: {state}", highlight=False)
 
 
-def _compile() -> None:
+def _compile(
+    name: Annotated[
+        str, typer.Argument(help="A model that no service uses, to be compiled too.")
+    ] = "",
+) -> None:
     """Fetch, verify and compile all that the services need; what is there is kept."""
-    prepare(load_settings())
+    prepare(load_settings(), name)
 
 
 def _bundles(settings: Settings, name: str) -> list[tuple[Bundle | None, MeshError | None]]:

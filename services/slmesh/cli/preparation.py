@@ -11,8 +11,8 @@ from collections.abc import Callable
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from slmesh.cli.output import stderr
-from slmesh.mesh.bundle import Bundle
-from slmesh.mesh.catalog import discover, required_bundle
+from slmesh.mesh.bundle import Bundle, find_bundle, load_bundle
+from slmesh.mesh.catalog import bundle_folders, discover, required_bundle
 from slmesh.mesh.settings import Settings
 
 __all__ = ["prepare"]
@@ -21,15 +21,22 @@ _Step = Callable[[Settings, Callable[[str, float], None]], str]
 """Does one thing, reports how far it is, and says what it did."""
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings, model: str = "") -> None:
     """Fetch, verify and compile what the services of this mesh need.
 
+    Args:
+        settings: Where everything is.
+        model: A model that no service uses, whose encoder is wanted too; "" for none.
+
     Raises:
+        NotFound: There is no such model.
         MeshError: A download failed, a digest is wrong, or an extra is not installed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     steps: list[tuple[str, _Step]] = [("encoder", _encoder)]
     bundles = _verified_bundles(settings)
+    if model and model not in {bundle.name for bundle in bundles}:
+        bundles.append(load_bundle(find_bundle(model, bundle_folders(settings))))
     steps += [
         (f"encoder of {b.name}", _adapted(b)) for b in bundles if "adapted" in (b.backbone or {})
     ]

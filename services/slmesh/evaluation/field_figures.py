@@ -97,7 +97,10 @@ def _values(
 ) -> list[tuple[str, bool]]:
     """Return the name of each field with a value to judge, and whether it is right."""
     return [
-        (field.name, any(_is_value_of(field, found) for found in found_fields(responses)))
+        (
+            field.name,
+            any(_is_value_of(field, found, item.fields) for found in found_fields(responses)),
+        )
         for item, responses in zip(expected, answers, strict=True)
         for field in item.fields
         if field.values
@@ -135,14 +138,27 @@ def _judged(span: tuple[str, int, int], unjudged: Sequence[tuple[int, int]]) -> 
     return not any(start < span[2] and span[1] < end for start, end in unjudged)
 
 
-def _is_value_of(expected: ExpectedField, found: Field) -> bool:
-    if not (expected.start < found.span.end and found.span.start < expected.end):
+def _is_value_of(
+    expected: ExpectedField, found: Field, together: Sequence[ExpectedField] = ()
+) -> bool:
+    """Return whether a found field tells the value that is expected in its place.
+
+    One end of a range is told by the range. A day and a time that are expected one beside the other
+    are told by a date with a time over both. Any other value is told by a field of its own name only.
+    """
+    if not _meet(expected, found):
         return False
     shared = expected.values & readings(found)
-    # one end of a range is told by the range; any other value only by a field of its own name
+    parts: tuple[str, ...] = ("from:", "to:")
+    if sum(_meet(other, found) for other in together) > 1:
+        parts += ("date:", "time:")
     return bool(shared) and (
-        found.name == expected.name or any(item.startswith(("from:", "to:")) for item in shared)
+        found.name == expected.name or any(item.startswith(parts) for item in shared)
     )
+
+
+def _meet(expected: ExpectedField, found: Field) -> bool:
+    return expected.start < found.span.end and found.span.start < expected.end
 
 
 def _scores(right: int, found: int, expected: int) -> tuple[float, float, float]:

@@ -37,6 +37,7 @@ _MINOR_UNITS = frozenset({"Cent", "Pence", "Penny"})
 
 _BETWEEN = re.compile(r"\([^,]*,[^,]*,P[0-9.]+(?P<unit>[DMY])\)")
 _JOINED = re.compile(r"\b(?:to|until|till|til|through|thru|and)\b|[-\u2013\u2014~]", re.IGNORECASE)
+_PART_OF_YEAR = re.compile(r"(?<=[0-9])-(?=[qh][1-4]\b)|(?<=\b[qh][1-4])-(?=[0-9])", re.IGNORECASE)
 _END_OF = re.compile(r"\b(?:to|until|till|and) (?:the )?end of\b", re.IGNORECASE)
 _QUARTER = re.compile(r"\bq[1-4]\b", re.IGNORECASE)
 
@@ -175,6 +176,7 @@ def _end_not_included(text: str, timex: str, end: str) -> str:
     that is named belongs to the range: it ends one of them later. Every other range ("next 3 days")
     ends in both with what is not included.
     """
+    text = _PART_OF_YEAR.sub(" ", text)
     between = _BETWEEN.fullmatch(timex)
     if between is None or not _JOINED.search(text) or _END_OF.search(text):
         return end

@@ -50,6 +50,7 @@ class _Plan:
     where: Mapping[str, Sequence[str]] | None = None
     locale: str = ""
     own: bool = False
+    asks: frozenset[str] | None = None
 
 
 def field_cases(files: Sequence[DataFile], subject: Subject) -> Cases:
@@ -85,8 +86,11 @@ def _plan(name: str, row: Row, subject: Subject) -> _Plan | None:
         labels = subject.field_sets[name]
         return _Plan(name, {label: label for label in labels}, locale=locale, own=True)
     if not subject.field_sets:
-        marked = {span.label for span in _spans(name, row)}
-        return _Plan("", {label: label for label in marked}, locale=locale, own=True)
+        known = subject.labels or {span.label for span in _spans(name, row)}
+        # what may be asked for is what the service knows; what the row marks is not told
+        marked = known | {span.label for span in _spans(name, row)}
+        fields = {label: label for label in marked}
+        return _Plan("", fields, locale=locale, own=True, asks=frozenset(known))
     field_set = mapped.get("field_sets", {}).get(model, "")
     if field_set not in subject.field_sets:
         field_set = mapped["field_set"]
@@ -148,6 +152,8 @@ def _asked(name: str, row: Row, plan: _Plan, request: ExtractRequest) -> Iterato
     if name != "restaurant8k":
         return
     asked = {plan.fields[slot] for slot in row.items("requested_slots") if slot in plan.fields}
+    if plan.asks is not None:
+        asked &= plan.asks
     if asked:
         narrow = ExtractRequest()
         narrow.CopyFrom(request)

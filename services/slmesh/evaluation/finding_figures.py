@@ -79,9 +79,12 @@ def _personal(marked: Sequence[tuple[str, ExpectedFindings, ScreenResponse]]) ->
     kind: what redaction would cover. ``token_f2`` weighs recall four times as much as precision, over
     words and signs of which any part is personal data, whatever the kind. Source: the token evaluator
     of presidio-research, beta 2; words are cut here by a pattern, there by a model.
+    ``redacted_by_kind`` is the share of the characters of each kind that redaction replaces, where it
+    was asked for.
     """
     spans = SpanCounts()
     characters, tokens = Counter[str](), Counter[str]()
+    gold, redacted = Counter[str](), Counter[str]()
     for text, expected, response in marked:
         theirs = expected.personal or frozenset()
         ours = {
@@ -91,6 +94,14 @@ def _personal(marked: Sequence[tuple[str, ExpectedFindings, ScreenResponse]]) ->
             and (expected.kinds is None or found.kind in expected.kinds)
         }
         spans.add(theirs, ours)
+        for segment in response.redacted_segments:
+            replaced = _covered(
+                ("", placeholder.original_span.start, placeholder.original_span.end)
+                for placeholder in segment.placeholders
+            )
+            for kind, start, end in theirs:
+                gold[kind] += end - start
+                redacted[kind] += len(replaced.intersection(range(start, end)))
         wanted, had = _covered(theirs), _covered(ours)
         characters.update(wanted=len(wanted), right=len(wanted & had))
         for token in _TOKEN.finditer(text):
@@ -98,6 +109,10 @@ def _personal(marked: Sequence[tuple[str, ExpectedFindings, ScreenResponse]]) ->
             is_wanted, is_had = not wanted.isdisjoint(places), not had.isdisjoint(places)
             tokens.update(wanted=is_wanted, had=is_had, right=is_wanted and is_had)
     figures = spans.figures()
+    if gold:
+        figures["redacted_by_kind"] = {
+            kind: redacted[kind] / count for kind, count in sorted(gold.items())
+        }
     if characters["wanted"]:
         figures["character_recall"] = characters["right"] / characters["wanted"]
         # (1 + b^2) right / (b^2 wanted + had), with b = 2

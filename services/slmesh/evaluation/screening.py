@@ -17,6 +17,7 @@ from slmesh.api.guard.v1.guard_pb2 import (
     ORIGIN_TOOL,
     ORIGIN_USER,
     Origin,
+    Redaction,
     ScreenRequest,
     Segment,
 )
@@ -99,7 +100,9 @@ def _personal_case(name: str, row: Row) -> RequestCase:
             found.add((kinds[label], start, end))
     expected = ExpectedFindings(frozenset(found), frozenset(kinds.values()))
     request = ScreenRequest(
-        segments=[Segment(text=text, origin=ORIGIN_USER)], checks=[CHECK_TYPE_PERSONAL_DATA]
+        segments=[Segment(text=text, origin=ORIGIN_USER)],
+        checks=[CHECK_TYPE_PERSONAL_DATA],
+        redaction=Redaction(),
     )
     return RequestCase(name, row.place, expected, (request,))
 

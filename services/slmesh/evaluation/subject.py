@@ -6,15 +6,22 @@ All of it comes from the service's manifest and bundle; nothing is loaded or cal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slmesh.mesh.catalog import required_bundle
+from slmesh.mesh.bundle import find_bundle, load_bundle
+from slmesh.mesh.catalog import bundle_folders, discover, required_bundle
+from slmesh.mesh.errors import NotFound
 from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
 
-__all__ = ["Subject", "subject_of"]
+__all__ = ["Subject", "manifest_of", "subject_of"]
+
+_BY_BUNDLE_ALONE = {"intent": "", "triage": "", "entities": "Extractor"}
+"""Services with code of which the bundle decides everything, so that any bundle of their contract can
+run; and the class, where it is not the service's own."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,33 @@ class Subject:
     def contract(self) -> str:
         """The contract it speaks."""
         return self.manifest.contract
+
+
+def manifest_of(name: str, settings: Settings) -> Manifest:
+    """Return the manifest of a service, or of one made for a model that no service uses.
+
+    Args:
+        name: Of the service, or of the model when there is no such service.
+        settings: Where services and bundles are.
+
+    Raises:
+        NotFound: There is neither; the nearest service is suggested.
+    """
+    services = discover(settings)
+    if name in services:
+        return services[name]
+    try:
+        bundle = load_bundle(find_bundle(name, bundle_folders(settings)))
+    except NotFound:
+        bundle = None
+    for known, class_name in _BY_BUNDLE_ALONE.items():
+        code = services.get(known)
+        if code and bundle is not None and bundle.contract == f"{code.contract}/v1":
+            class_name = class_name or code.class_name
+            return replace(
+                code, name=name, model=name, description="", class_name=class_name, options={}
+            )
+    raise NotFound(f"no service '{name}'{suggestion(name, services)}", reason="SERVICE_NOT_FOUND")
 
 
 def subject_of(manifest: Manifest, settings: Settings, *, local: bool) -> Subject:

@@ -19,6 +19,8 @@ UNRESOLVED = "unresolved"
 """The reading of a field without a value."""
 
 _EXPONENTS = {
+    # of the former currencies those that had no smaller unit
+    **dict.fromkeys(("ESP", "ITL", "LUF", "MGF", "TPE"), 0),
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "RWF", "UGX", "VND", "XAF", "XOF"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }

@@ -87,56 +87,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slmesh.api.extract.v1.extract_pb2 import (
-    FIELD_SOURCE_MODEL,
-    ExtractRequest,
-    ExtractResponse,
-    Field,
-)
-from slmesh.api.types.v1.span_pb2 import Span
-from slmesh.mesh.errors import InvalidArgument
-from slmesh.mesh.naming import suggestion
+from slmesh.api.extract.v1.extract_pb2 import ExtractRequest, ExtractResponse
 from slmesh.mesh.service import Resources
-from slmesh.slm.entities.tagger import LinearTagger, TaggedSpan
+from slmesh.slm.entities.extracting import Extracting
 
 
 class {class_name}:
     """Answers the extract contract."""
 
     def load(self, resources: Resources) -> None:
-        """Load the tagger."""
-        bundle = resources.required_bundle()
-        tags = bundle.parameters["tags"]
-        self._labels = bundle.labels
-        self._tagger = LinearTagger(tags, bundle.tensors(), bundle.calibration)
-        self._provenance = bundle.provenance(resources.manifest.name, "linear")
+        """Load the bundle, and its encoder where it is compiled."""
+        self._extracting = Extracting.load(resources)
 
     def check(self, request: ExtractRequest) -> None:
         """Refuse fields the model does not know."""
-        for index, name in enumerate(request.fields):
-            if name not in self._labels:
-                hint = suggestion(name, self._labels)
-                raise InvalidArgument(f"no field '{{name}}'{{hint}}", field=f"fields[{{index}}]")
+        self._extracting.check(request)
 
     def answer(self, requests: Sequence[ExtractRequest]) -> list[ExtractResponse]:
         """Return one response for each request, in order."""
-        found = self._tagger.tag([request.text for request in requests])
-        return [self._response(*pair) for pair in zip(requests, found, strict=True)]
-
-    def _response(self, request: ExtractRequest, spans: list[TaggedSpan]) -> ExtractResponse:
-        wanted = set(request.fields) or set(self._labels)
-        fields = [
-            Field(
-                name=span.label,
-                span=Span(start=span.start, end=span.end),
-                text=request.text[span.start : span.end],
-                probability=span.probability,
-                source=FIELD_SOURCE_MODEL,
-            )
-            for span in spans
-            if span.label in wanted
-        ]
-        return ExtractResponse(fields=fields, provenance=self._provenance)
+        return self._extracting.answer(requests)
 '''
 
 _TEMPLATES = {"classify": _CLASSIFY, "score": _SCORE, "rank": _RANK, "extract": _EXTRACT}

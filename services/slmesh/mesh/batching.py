@@ -27,11 +27,47 @@ _log = logging.getLogger(__name__)
 Answer = Callable[[Sequence[Any]], Sequence[Message | MeshError]]
 
 
+class _Bulk:
+    """The results of many requests that one caller awaits together.
+
+    A future for each of them would cost the event loop two steps a request.
+    """
+
+    __slots__ = ("left", "results", "settled")
+
+    def __init__(self, count: int, settled: asyncio.Future[None]) -> None:
+        self.results: list[Message | MeshError | None] = [None] * count
+        self.left = count
+        self.settled = settled
+
+
+class _Place:
+    """The place of one request's result in a bulk; has what the batcher needs of a future."""
+
+    __slots__ = ("_bulk", "_index")
+
+    def __init__(self, bulk: _Bulk, index: int) -> None:
+        self._bulk = bulk
+        self._index = index
+
+    def done(self) -> bool:
+        return self._bulk.results[self._index] is not None or self._bulk.settled.done()
+
+    def set_result(self, result: Message | MeshError) -> None:
+        bulk = self._bulk
+        bulk.results[self._index] = result
+        bulk.left -= 1
+        if not bulk.left and not bulk.settled.done():
+            bulk.settled.set_result(None)
+
+    set_exception = set_result
+
+
 class _Item:
     __slots__ = ("deadline", "future", "request")
 
     def __init__(
-        self, request: Message, deadline: float | None, future: asyncio.Future[Message]
+        self, request: Message, deadline: float | None, future: asyncio.Future[Message] | _Place
     ) -> None:
         self.request = request
         self.deadline = deadline
@@ -108,7 +144,9 @@ class MicroBatcher:
         Raises:
             MeshError: The queue is full, the time ran out, or the service's own error.
         """
-        return await self._put([request], deadline, self._single)[0]
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._put([_Item(request, deadline, future)], self._single)
+        return await future
 
     async def submit_many(
         self, requests: Sequence[Message], deadline: float | None
@@ -118,33 +156,29 @@ class MicroBatcher:
         Raises:
             ResourceExhausted: They do not all fit in the queue; none was taken.
         """
-        futures = self._put(requests, deadline, self._bulk)
-        try:
-            results = await asyncio.gather(*futures, return_exceptions=True)
-        except asyncio.CancelledError:
-            for future in futures:
-                future.cancel()
-            raise
-        return [_as_result(result) for result in results]
+        if not requests:
+            return []
+        # when the caller goes away, the future is cancelled, and with it every place is done
+        bulk = _Bulk(len(requests), asyncio.get_running_loop().create_future())
+        places = (_Place(bulk, index) for index in range(len(requests)))
+        items = [_Item(r, deadline, place) for r, place in zip(requests, places, strict=True)]
+        self._put(items, self._bulk)
+        await bulk.settled
+        return [result for result in bulk.results if result is not None]
 
-    def _put(
-        self, requests: Sequence[Message], deadline: float | None, queue: deque[_Item]
-    ) -> list[asyncio.Future[Message]]:
-        if self.waiting_items + len(requests) > self._max_items:
+    def _put(self, items: Sequence[_Item], queue: deque[_Item]) -> None:
+        if self.waiting_items + len(items) > self._max_items:
             self._drop_abandoned()
-        if self.waiting_items + len(requests) > self._max_items:
+        if self.waiting_items + len(items) > self._max_items:
             raise ResourceExhausted(
                 f"the queue holds {self.waiting_items} of at most {self._max_items} items and"
-                f" {len(requests)} more do not fit",
+                f" {len(items)} more do not fit",
                 reason="QUEUE_FULL",
                 metadata={"limit": str(self._max_items)},
                 retry_delay_s=0.1,
             )
-        loop = asyncio.get_running_loop()
-        items = [_Item(request, deadline, loop.create_future()) for request in requests]
         queue.extend(items)
         self._arrived.set()
-        return [item.future for item in items]
 
     def _drop_abandoned(self) -> None:
         for queue in (self._single, self._bulk):
@@ -216,11 +250,3 @@ def _as_internal(error: Exception) -> MeshError:
     internal = Internal.with_id()
     _log.error("answer failed", exc_info=error, extra={"error_id": internal.metadata["errorId"]})
     return internal
-
-
-def _as_result(result: Message | BaseException) -> Message | MeshError:
-    if isinstance(result, Exception):
-        return _as_internal(result)
-    if isinstance(result, BaseException):  # a cancelled item: the caller is gone, nobody reads it
-        return Unavailable("the request was cancelled")
-    return result

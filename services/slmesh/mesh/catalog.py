@@ -41,16 +41,7 @@ def discover(settings: Settings) -> dict[str, Manifest]:
     """
     found: dict[str, Manifest] = {}
     for folder in _service_folders(settings):
-        here: dict[str, Manifest] = {}
-        for path in sorted(folder.glob(f"*/{_MANIFEST}")):
-            manifest = load_manifest(path)
-            if manifest.name in here:
-                raise FailedPrecondition(
-                    f"{path}: {here[manifest.name].folder} has a service '{manifest.name}' too",
-                    reason="DUPLICATE_SERVICE",
-                )
-            here[manifest.name] = manifest
-        found = here | found
+        found = _manifests(folder) | found
     overrides = settings.reasoner_options()
     placed = settings.reasoner_zone or settings.reasoner_region
     for name, manifest in found.items():
@@ -136,6 +127,19 @@ def open_service(
     service = _import_class(manifest)()
     service.load(Resources(manifest, bundle, settings.cache_dir, manifest.threads, caller_of, gate))
     return service, bundle
+
+
+def _manifests(folder: Path) -> dict[str, Manifest]:
+    found: dict[str, Manifest] = {}
+    for path in sorted(folder.glob(f"*/{_MANIFEST}")):
+        manifest = load_manifest(path)
+        if manifest.name in found:
+            raise FailedPrecondition(
+                f"{path}: {found[manifest.name].folder} has a service '{manifest.name}' too",
+                reason="DUPLICATE_SERVICE",
+            )
+        found[manifest.name] = manifest
+    return found
 
 
 def _service_folders(settings: Settings) -> list[Path]:

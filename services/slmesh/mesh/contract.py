@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
@@ -60,17 +59,6 @@ class Contract:
     single: Rpc
     batch: Rpc | None
     rpcs: tuple[Rpc, ...]
-
-    def batch_result(self, response: Message | None, error: Any = None) -> Message:
-        """Return one result of a batch response: the response, or the status of an error."""
-        assert self.batch is not None
-        field = self.batch.response_type.DESCRIPTOR.fields_by_name["results"]
-        result_type: Any = field.message_type
-        result = message_factory.GetMessageClass(result_type)()
-        getattr(result, "response" if error is None else "error").CopyFrom(
-            response if error is None else error
-        )
-        return result
 
 
 @cache

@@ -165,10 +165,11 @@ class ServiceHost:
         response: Any = self.contract.batch.response_type()
         for result in results:
             answer = next(answers) if result is None else result
+            place = response.results.add()
             if isinstance(answer, MeshError):
-                response.results.append(self.contract.batch_result(None, answer.to_status()))
+                place.error.CopyFrom(answer.to_status())
             else:
-                response.results.append(self.contract.batch_result(answer))
+                place.response.CopyFrom(answer)
         return response  # type: ignore[no-any-return]
 
     async def _stream(self, request: Message, context: RequestContext) -> AsyncIterator[Message]:

@@ -15,9 +15,38 @@ _HOURS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
     "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
 }  # fmt: skip
-_MINUTES = {"five": 5, "ten": 10, "twenty": 20, "twenty-five": 25, "twenty five": 25, "half": 30}
+_TEENS = {
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
+    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
+}  # fmt: skip
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
+_MINUTES = (
+    _HOURS
+    | _TEENS
+    | _TENS
+    | {
+        f"{tens} {unit}": value + _HOURS[unit]
+        for tens, value in _TENS.items()
+        for unit in list(_HOURS)[:9]
+    }
+    | {f"{oh} {unit}": _HOURS[unit] for oh in ("oh", "o") for unit in list(_HOURS)[:9]}
+    | {"half": 30, "quarter": 15}
+)
+_USUAL_MINUTES = frozenset({"five", "ten", "twenty", "twenty five", "quarter", "half"})
+"""What is said before "to six" without being a range of numbers."""
+_UNDER_TEN = frozenset(list(_HOURS)[:9]) | {"half", "quarter"}
+_SPOKEN = "|".join(
+    word.replace(" ", "[ -]")
+    for word in sorted(_MINUTES, key=len, reverse=True)
+    if word not in _UNDER_TEN
+)
+_PAST_WORDS = "|".join(
+    word.replace(" ", "[ -]")
+    for word in sorted(_MINUTES, key=len, reverse=True)
+    if word != "quarter" and not word.startswith("o")
+)
 _HOUR = rf"(?:2[0-4]|1[0-9]|0?[0-9]|{'|'.join(_HOURS)})"
-_HALF_DAY = r"(?:[ap]\.m\.?|[ap]m|[ap](?![\w]))"
+_HALF_DAY = r"(?:ampm(?!\w)|[ap][ ]?\.[ ]?m(?:[ ]?\.)?|[ap][ ]?m(?!\w)|[ap](?![\w]))"
 _PART = (
     r"(?:,?[ ](?:in[ ]the[ ]|at[ ]|this[ ])?(?:early[ ]|late[ ])?"
     r"(?P<part>morning|afternoon|evening|night)\b)"
@@ -27,12 +56,12 @@ _CLOCK = re.compile(
     rf"(?<![\w.,:/-])(?P<hour>2[0-4]|1[0-9]|0?[0-9])"
     rf"(?:(?P<mark>[:.h])(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9]))?)?"
     rf"(?:(?P<gap>[ ])(?P<spaced>[0-5][0-9]))?"
-    rf"[ ]?(?P<half>{_HALF_DAY})?(?![\w:]|[.,/-][0-9])",
+    rf"(?:[ ]|\.(?=[ap]m))?(?P<half>{_HALF_DAY})?(?![\w:]|[.,/-][0-9])",
     re.IGNORECASE,
 )
 _WORDED = re.compile(
     rf"\b(?P<hour>{'|'.join(_HOURS)})"
-    rf"(?:[ ](?P<spaced>thirty|fifteen|forty[ -]five|ten|twenty|oh[ ]five))?"
+    rf"(?:[ -](?P<spaced>{_SPOKEN}))?"
     rf"[ ]?(?P<half>{_HALF_DAY})(?!\w)",
     re.IGNORECASE,
 )
@@ -41,8 +70,8 @@ _RUN_TOGETHER = re.compile(
     re.IGNORECASE,
 )
 _PAST = re.compile(
-    r"\b(?P<minute>half|(?:a[ ])?quarter|twenty[ -]five|five|ten|twenty|[1-5]?[0-9])"
-    r"(?:[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
+    rf"\b(?P<minute>(?:a[ ])?quarter|{_PAST_WORDS}|[1-5]?[0-9])"
+    r"(?P<unit>[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
     rf"(?P<hour>{_HOUR})(?:[ ]?(?P<half>{_HALF_DAY})(?!\w))?(?![\w:]|[.,/-][0-9])",
     re.IGNORECASE,
 )
@@ -50,11 +79,34 @@ _OCLOCK = re.compile(
     rf"(?<![\w.,:/-])(?P<hour>{_HOUR})[ ]?o['\u2019]?[ ]?clock\b(?:[ ](?P<half>{_HALF_DAY})(?!\w))?",
     re.IGNORECASE,
 )
-_NAMED = re.compile(r"\b(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)\b", re.IGNORECASE)
+_IN_PART = re.compile(
+    rf"\b(?P<hour>{'|'.join(_HOURS)})(?:[ -](?P<spaced>{_SPOKEN}))?"
+    r"(?=[ ](?:in[ ]the[ ]|at[ ])(?:early[ ]|late[ ])?(?:morning|afternoon|evening|night)\b)",
+    re.IGNORECASE,
+)
+_FOUR_DIGITS = re.compile(
+    r"\b(?:at|by|around|from|until|till|before|after|between|to|and)[ ]"
+    r"(?:(?P<hour>0[0-9])(?P<minute>[0-5][0-9])|(?P<hours>1[0-9]|2[0-3])(?P<minutes>[0-5][0-9])"
+    r"(?=[ ]?(?:hrs|hours)\b))(?![\w:/]|[.,][0-9])",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"\b(?P<twelve>12[ ])?(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)(?:[ -]?ish)?\b",
+    re.IGNORECASE,
+)
 _AT = re.compile(r"(?:\bat|@|\bat[ ](?:about|around)|\baround)[ ]?$", re.IGNORECASE)
 _AT_ENDS = ("t", "T", "@", "d", "D")
 _AT_WORD = re.compile(
     rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b(?![ ]?(?:o|[%]))", re.IGNORECASE
+)
+_SPOKEN_TIME = re.compile(
+    r"(?:\b(?:at|by|from|till|until|before|after|around|about|between|today|tomorrow|tonight|\w+day)"
+    r"|(?:st|nd|rd|th))[ ]"
+    rf"(?P<hour>{'|'.join(_HOURS)})[ -](?P<spaced>{_SPOKEN})\b(?:[ ]minutes\b)?",
+    re.IGNORECASE,
+)
+_LEADING_PART = re.compile(
+    r"\b(?P<part>morning|afternoon|evening|night)[ ](?:at[ ]|from[ ])?$", re.IGNORECASE
 )
 _CUE = re.compile(
     r"(?:\b(?:at|by|from|to|till|until|before|after|around|about|for|between|and)|@|-)[ ]?$",
@@ -111,9 +163,20 @@ def _candidates(text: str) -> Iterator[Clock]:
             hour = _HOURS[found.group("hour").lower()]
             yield from _on_clock(text, found.start("hour"), found.end(), hour, 0, None)
     for found in _NAMED.finditer(text):
-        start = found.end() - len(found.group("name").split(" ")[-1])
+        start = found.end("name") - len(found.group("name").split(" ")[-1])
+        start = found.start("twelve") if found.group("twelve") else start
         hour = 0 if found.group("name").lower().endswith("midnight") else 12
         yield Clock(start, found.end(), time(hour))
+    for found in _IN_PART.finditer(text):
+        yield from _settled(text, found, _hour(found), _spoken_minute(found.group("spaced")))
+    for found in _FOUR_DIGITS.finditer(text):
+        name = "" if found.group("hour") else "s"
+        hour, minute = int(found.group(f"hour{name}")), int(found.group(f"minute{name}"))
+        yield Clock(found.start(f"hour{name}"), found.end(), time(hour, minute))
+    for found in _SPOKEN_TIME.finditer(text):
+        if not _NOT_HOUR.match(text, found.end()):
+            minute = _spoken_minute(found.group("spaced"))
+            yield from _on_clock(text, found.start("hour"), found.end(), _hour(found), minute, None)
 
 
 def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
@@ -129,7 +192,8 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
     minute = int(found.group("minute") or found.group("spaced") or 0)
     second = int(found.group("second") or 0)
     half, end = found.group("half"), found.end()
-    if half and half.lower() in ("a", "p") and found.group("minute") is None:
+    lone = half and half.lower() in ("a", "p") and found.group("minute") is None
+    if lone and not re.search(r"\bat[ ]$", text[max(0, found.start() - 4) : found.start()]):
         half, end = None, found.start("half")
     while end > found.start() and text[end - 1] == " ":
         end -= 1
@@ -151,14 +215,17 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
 
 def _past(text: str, found: re.Match[str]) -> Iterator[Clock]:
     """Read "half past six"; "25 to 7" only where it cannot be a range of numbers."""
-    word = re.sub(r"^a ", "", found.group("minute").lower())
-    minute = 15 if word == "quarter" else _MINUTES.get(word) or (int(word) if word.isdigit() else 0)
+    word = re.sub(r"^a ", "", found.group("minute").lower()).replace("-", " ")
+    minute = int(word) if word.isdigit() else _MINUTES[word]
     backwards = found.group("side").lower() in ("to", "til", "before")
     part = _TRAILING_PART.match(text, found.end())
-    if backwards and word.isdigit():
+    if backwards and word not in _USUAL_MINUTES:
         before = text[max(0, found.start() - 10) : found.start()].lower()
         ranged = re.search(r"\b(?:from|between)[ ]$", before)
-        if ranged or minute % 5 or not (found.group("half") or part or before.endswith("at ")):
+        told = found.group("half") or part or before.endswith("at ") or found.group("unit")
+        if word.isdigit() and minute <= 12 and not (before.endswith("at ") or found.group("unit")):
+            return  # "5 to 6 pm" is a range
+        if ranged or minute % 5 or not told:
             return
     if not 0 < minute < 60:
         return
@@ -177,8 +244,7 @@ def _hour(found: re.Match[str]) -> int:
 
 
 def _spoken_minute(words: str | None) -> int:
-    spoken = {"thirty": 30, "fifteen": 15, "forty five": 45, "ten": 10, "twenty": 20, "oh five": 5}
-    return spoken[words.lower().replace("-", " ")] if words else 0
+    return _MINUTES[words.lower().replace("-", " ")] if words else 0
 
 
 def _settled(text: str, found: re.Match[str], hour: int, minute: int) -> Iterator[Clock]:
@@ -198,6 +264,11 @@ def _on_clock(
 ) -> Iterator[Clock]:
     """Yield the time, with the part of the day that follows it counted in."""
     part = _TRAILING_PART.match(text, end)
+    if half and half.lower() == "ampm":
+        half = None
+    leading = None if half or part else _LEADING_PART.search(text, max(0, start - 16), start)
+    if leading and 0 < hour <= 12:
+        hour = in_part(hour, leading.group("part").lower())
     if half:
         afternoon = half[0] in "pP"
         hour = hour % 12 + (12 if afternoon else 0) if hour <= 12 else hour
@@ -207,7 +278,7 @@ def _on_clock(
     if hour == 24:
         hour = 0
     if hour < 24:
-        either = not half and not part and 0 < hour <= 12
+        either = not half and not part and not leading and 0 < hour <= 12
         yield Clock(start, end, time(hour, minute, second), either)
 
 

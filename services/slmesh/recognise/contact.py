@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 import phonenumbers
+from phonenumbers.phonemetadata import PhoneMetadata
 
 from slmesh.recognise.match import Match, match_at
 from slmesh.recognise.reading import Reading
@@ -19,7 +21,8 @@ from slmesh.recognise.reading import Reading
 _EMAIL = re.compile(
     r"(?<![^\W\u2e80-\uffff])(?<![.!#$%&'*+/=?^`{|}~-])"
     r"[^\W\u2e80-\uffff.]?(?:[^\W\u2e80-\uffff]|[.!#$%&'*+/=?^`{|}~-]){1,64}@"
-    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])"
+    r"(?:(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])"
+    r"|\[(?:[0-9]{1,3}\.){3}[0-9]{1,3}\])"
 )
 _EMAIL_EDGE = ".'`{|}/=?!#$%&*~^"
 
@@ -55,9 +58,10 @@ _PHONE_CUE = re.compile(
 )
 _DATE_LIKE = re.compile(
     r"\(?(?:[0-9]{1,2}[./ -][0-9]{1,2}[./ -](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-]"
-    r"[0-9]{1,2})(?:[ ].*)?$"
+    r"[0-9]{1,2})(?:[ -].*)?$"
 )
 _NORTH_AMERICAN = re.compile(r"\([0-9]{3}\)[ ]?[0-9]{3}-[0-9]{4}|[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
+_INTERNATIONAL = re.compile(r"^00|^\(00(?=[0-9]+\))")
 _SHORTEST = 10
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 _CUE_WINDOW = 40
@@ -155,18 +159,21 @@ def phones(reading: Reading) -> Iterator[Match]:
             continue
         announced = _spoken_of(text, start, raw)
         value = _e164(raw, region, announced=announced)
+        if not value and "-" in raw and (prefix := raw.rpartition("-")[0]) and raw[0] == "+":
+            # "+86 20 6130 2222-8866" ends in the extension
+            value = _valid(prefix, region)
         if not value and " " in raw and len(raw) > _SHORTEST:
             # A number may stand next to another one: "(914) 349-8600 04/21".
             shorter = raw[: raw.rindex(" ")]
-            value = _e164(shorter, region, announced=announced)
+            value = _valid(shorter, region)
             end = start + len(shorter) if value else end
-        if value or announced:
+        if value or announced or _is_foreign(raw, region):
             yield match_at("phone", text, start, end, value or None)
 
 
 def _e164(raw: str, region: str, *, announced: bool) -> str:
     """Return the number in E.164 form, or "" when nothing says that it is a telephone number."""
-    written = "+" + raw[2:] if raw.startswith("00") else raw
+    written = _INTERNATIONAL.sub("+", raw)
     number = _parsed(written, region)
     if number is not None and phonenumbers.is_valid_number(number):
         # A bare run of digits that only the region makes valid is as likely an account number.
@@ -175,12 +182,40 @@ def _e164(raw: str, region: str, *, announced: bool) -> str:
             return _formatted(number)
     if _NORTH_AMERICAN.fullmatch(raw):
         american = _parsed(raw, "US")
-        if american is not None and phonenumbers.is_valid_number(american):
+        if american is not None and (
+            phonenumbers.is_valid_number(american)
+            or (raw[0] == "(" and phonenumbers.is_possible_number(american))
+        ):
             return _formatted(american)
-    prefixed = written[:1] == "+" or (raw.lstrip("( ")[:1] == "0" and not raw.isdigit())
+    if _is_foreign(raw, region):
+        return ""  # nothing names its country
+    trunk = raw.lstrip("( ")[:1] == "0" and not raw.isdigit()
+    prefixed = written[:1] == "+" or trunk
     if number is not None and (prefixed or announced) and phonenumbers.is_possible_number(number):
         return _formatted(number)
     return ""
+
+
+def _is_foreign(raw: str, region: str) -> bool:
+    """Tell a number with the trunk prefix 0 where the region has another one."""
+    if raw.isdigit() or raw.lstrip("( ")[:1] != "0" or _INTERNATIONAL.match(raw):
+        return False
+    number = _parsed(raw, region)
+    possible = number is not None and phonenumbers.is_possible_number(number)
+    return possible and _trunk_prefix(region) != "0"
+
+
+def _valid(raw: str, region: str) -> str:
+    """Return the number in E.164 form when it is one that can be dialled, else ""."""
+    number = _parsed(raw, region)
+    return _formatted(number) if number is not None and phonenumbers.is_valid_number(number) else ""
+
+
+@lru_cache(maxsize=256)
+def _trunk_prefix(region: str) -> str:
+    """Return what is dialled before a national number of the region: "0" in the UK."""
+    metadata = PhoneMetadata.metadata_for_region(region)
+    return str(metadata.national_prefix or "") if metadata is not None else ""
 
 
 def _parsed(raw: str, region: str) -> phonenumbers.PhoneNumber | None:

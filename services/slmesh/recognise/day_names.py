@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from slmesh.recognise.locales import writing
+from slmesh.recognise.year_words import YEAR_WORDS
 
 _MORE_WEEKDAYS = {"tues": 1, "thur": 3, "thurs": 3, "weds": 2}
 DAY_WORDS = {
@@ -19,6 +20,19 @@ DAY_WORDS = {
     "fourteenth": 14, "fifteenth": 15, "sixteenth": 16, "seventeenth": 17, "eighteenth": 18,
     "nineteenth": 19, "twentieth": 20, "thirtieth": 30, "thirty first": 31,
 }  # fmt: skip
+CARDINALS = {
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
+    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30,
+    "thirty one": 31,
+}  # fmt: skip
+CARDINALS |= {
+    f"twenty {word}": 20 + value
+    for value, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), start=1
+    )
+}
+_FOUR = r"(?:19|20)[0-9]{2}"
+_TWO = r"(?:3[01]|[12][0-9]|0?[1-9])"
 DAY_WORDS |= {f"twenty {word}": 20 + value for word, value in list(DAY_WORDS.items()) if value < 10}
 
 
@@ -31,7 +45,7 @@ class DayNames:
     day_first: re.Pattern[str]
     month_first: re.Pattern[str]
     weekday: re.Pattern[str]
-    year_first: re.Pattern[str]
+    any_order: re.Pattern[str]
 
 
 @lru_cache(maxsize=64)
@@ -42,35 +56,52 @@ def names_of(locale: str) -> DayNames:
     weekdays = english.weekdays | _MORE_WEEKDAYS | own.weekdays
     month = _any(months)
     day = rf"(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>[ ]?(?:st|nd|rd|th)\b)?|(?P<word>{_words()}))"
-    year = r"(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
-    week = rf"(?:(?P<weekday>{_any(weekdays)})\.?,?[ ](?:the[ ]|on[ ])?)?"
+    year = (
+        r"(?:(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/])|[ ]?,[ ]?)"
+        r"(?:(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
+        rf"|(?P<worded>{YEAR_WORDS}))"
+        r"|(?:[ ]of[ ]|(?<=[a-z])[-/])(?P<short>[0-9]{2})(?![\w:/.-])"
+        r"|(?=[ ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[ ](?P<late>(?:19|20)[0-9]{2})(?!\w)))?"
+    )
+    weekday = _any(weekdays)
+    week = rf"(?:(?P<weekday>{weekday})\.?,?[ ](?:the[ ]|on[ ])?)?"
+    beside = rf"(?:[ ]?\((?:{weekday})\))?"
     return DayNames(
         months,
         weekdays,
         re.compile(
-            rf"(?<![\w./-])(?<![0-9][:,])(?:{week})(?:the[ ])?{day}(?:[ ]day)?"
+            rf"(?<![\w./-])(?<![0-9][:,])(?<!\$)(?<!\$[ ])(?:{week})(?:the[ ])?{day}(?:[ ]day)?"
             rf"(?:[ ]?[-/.,])?[ ]{{0,2}}(?:of[ ])?(?:the[ ]month[ ]of[ ])?"
-            rf"(?P<month>{month})(?!\w)\.?(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/]){year})?",
+            rf"(?P<month>{month})(?!\w)\.?{year}{beside}",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?{day}"
-            rf"(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b)"
-            rf"(?:(?:[ ]?,[ ]?|[ ](?:of[ ]|in[ ])?|[-/]){year})?",
+            rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?"
+            rf"(?:{day}|(?P<cardinal>{_any(CARDINALS).replace(chr(92) + ' ', '[ -]')})\b"
+            rf"(?![ ](?:hundred|thousand|people|pounds|dollars|per)))"
+            rf"(?![\w:/%]|[.,][0-9]|-[0-9](?![0-9]?:)|[ ]?[ap]\.?m\b){year}{beside}",
             re.IGNORECASE,
         ),
         re.compile(
-            r"\b(?:(?P<week>next|this|last)[ ]week(?:[ ]on)?[ ])?"
+            r"\b(?:(?P<week>next|this|last|previous|following|coming)[ ]week,?(?:[ ]on|[ ]-)?[ ])?"
             r"(?:(?P<which>this|next|last|coming|past|previous|following|upcoming)[ ])?"
-            rf"(?P<weekday>{_any(weekdays)})\b"
-            r"(?:[ ](?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b)?"
-            r"(?:[ ](?:of[ ])?(?:(?P<after>next|last|this)[ ]week|(?P<coming>coming)"
+            rf"(?P<weekday>{weekday})\b"
+            r"(?:,?[ ](?:(?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b"
+            rf"|the[ ](?P<word>{_words()})\b(?![ ](?:week|month|quarter|day|time|half|one)s?\b)"
+            r"|(?P<bare>3[01]|[12][0-9])(?=$|[.,;!?)](?![0-9])|[ ](?:at|from|for)\b)))?"
+            r"(?:[ ](?:of[ ])?(?:the[ ])?(?:(?P<after>next|last|this|previous|following|coming)[ ]week"
+            r"|(?P<coming>coming)"
+            r"|(?P<later>after[ ]next\b|week\b(?![ ]?(?:day|end|of|to)))"
             r"|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w./-])(?P<year>(?:19|20)[0-9]{{2}})[-/. ](?P<month>{month})[-/. ]"
-            r"(?P<day>3[01]|[12][0-9]|0?[1-9])(?![\w:/]|[.,-][0-9])",
+            rf"(?<![\w./-])(?:(?P<a>{_FOUR})(?P<gap>[-/. ])(?:(?P<month>{month})"
+            rf"(?P=gap)(?P<b>{_TWO})(?:st|nd|rd|th)?"
+            rf"|(?P<c>{_TWO})(?P=gap)(?P<second>{month}))"
+            rf"|(?P<d>{_TWO})(?P<other>[-/.])(?P<e>{_FOUR})(?P=other)(?P<third>{month})"
+            rf"|(?P<fourth>{month})(?P<dash>[-/.])(?P<f>{_FOUR})(?P=dash)(?P<g>{_TWO}))"
+            r"(?![\w:/]|[.,-][0-9])",
             re.IGNORECASE,
         ),
     )
@@ -82,3 +113,7 @@ def _any(names: dict[str, int]) -> str:
 
 def _words() -> str:
     return _any(DAY_WORDS).replace("\\ ", "[ -]")
+
+
+DAY_WORD = rf"(?:{_words()})"
+"""Pattern of a day of the month in words: "twenty first"."""

@@ -6,7 +6,8 @@ A month counts 30 days and a year 365. Words are English.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,12 +18,13 @@ _DAY = 86_400
 UNIT_SECONDS = {
     "second": 1, "minute": 60, "hour": 3600, "day": _DAY, "night": _DAY, "week": 7 * _DAY,
     "fortnight": 14 * _DAY, "month": 30 * _DAY, "quarter": 91 * _DAY, "year": 365 * _DAY,
-    "decade": 3650 * _DAY,
+    "decade": 3650 * _DAY, "weekend": 2 * _DAY,
 }  # fmt: skip
 _SHORT = {
     "sec": "second", "secs": "second", "s": "second", "min": "minute", "mins": "minute",
     "h": "hour", "hr": "hour", "hrs": "hour", "d": "day", "wk": "week", "wks": "week",
-    "mth": "month", "mths": "month", "yr": "year", "yrs": "year",
+    "mo": "month", "mos": "month", "mth": "month", "mths": "month", "yr": "year", "yrs": "year",
+    "y": "year",
 }  # fmt: skip
 _UNIT = re.compile(
     r"[ -]{0,2}(?P<unit>(?:business[ -]|working[ -]|calendar[ -])?"
@@ -30,7 +32,8 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _WORDED = re.compile(
-    r"\b(?P<count>half[ ](?:an?[ ])?|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
+    r"\b(?P<count>all[ ](?=(?:day|week|month|year)\b)|half[ ](?:an?[ ])?|quarter[ ](?=hour\b)"
+    r"|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
     r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
     rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019](?!s\b))",
     re.IGNORECASE,
@@ -39,6 +42,7 @@ _GLUED = re.compile(
     r"(?<![\w.,:])(?P<hours>[0-9]{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>[0-5]?[0-9])(?:m|min|mins)?(?!\w)",
     re.IGNORECASE,
 )
+_PART_OF = re.compile(r"[ ]of[ ]an?[ ](?P<unit>minute|hour|day|week|month|year)\b", re.IGNORECASE)
 _JOIN = re.compile(r"(?:,?[ ]and[ ]|,[ ]|[ ])")
 _HALF_MORE = re.compile(r"[ ]and[ ](?:an?[ ])?half\b", re.IGNORECASE)
 
@@ -73,7 +77,7 @@ def lengths(reading: Reading) -> list[Length]:
         previous = joined[-1] if joined else None
         if previous is not None and length.start < previous.end:
             continue
-        if previous is not None and _continues(reading.text, previous, length):
+        if previous is not None and _continues(reading.text, found, previous, length):
             seconds = (previous.seconds or 0) + (length.seconds or 0)
             parts = previous.parts + length.parts
             joined[-1] = Length(previous.start, length.end, None, previous.unit, seconds, parts)
@@ -82,21 +86,50 @@ def lengths(reading: Reading) -> list[Length]:
     return joined
 
 
-def _continues(text: str, first: Length, second: Length) -> bool:
+_LONGEST_COMPOUND = 8
+"""As many lengths as there are units; a longer row is no compound."""
+
+
+def _start(length: Length) -> int:
+    return length.start
+
+
+_LAST = re.compile(r"\b(?:last|past|previous|next|coming)[ ]$", re.IGNORECASE)
+_AGO = re.compile(r"[ ](?:ago|later|from[ ]now)\b", re.IGNORECASE)
+
+
+def _continues(text: str, found: Sequence[Length], first: Length, second: Length) -> bool:
     if first.seconds is None or second.seconds is None:
         return False
     finer = UNIT_SECONDS[second.unit] < UNIT_SECONDS[first.unit]
-    return finer and _JOIN.fullmatch(text, first.end, second.start) is not None
+    if not finer or _JOIN.fullmatch(text, first.end, second.start) is None:
+        return False
+    if _LAST.search(text, max(0, first.start - 10), first.start) is None:
+        return True
+    # "the last 3 months, and 2 days ago": what is ago is no part of what is last
+    last, at = second, bisect_right(found, second.start, key=_start)
+    for length in found[at : at + _LONGEST_COMPOUND]:
+        if not _JOIN.fullmatch(text, last.end, length.start):
+            break
+        last = length
+    return _AGO.match(text, last.end) is None
 
 
 def _single(reading: Reading) -> Iterator[Length]:
     text = reading.text
     for quantity in reading.quantities:
+        part = _PART_OF.match(text, quantity.end) if 0 < quantity.value < 1 else None
+        if part is not None:
+            unit_of = part.group("unit").lower()
+            yield _with_half(text, quantity.start, part.end(), quantity.value, unit_of)
+            continue
         after = text[quantity.end : quantity.end + 2].lstrip(" -")
         unit = _UNIT.match(text, quantity.end) if after == "" or after[0].isalpha() else None
         if unit is None or quantity.value < 0 or quantity.suffixed:
             continue
         name = unit_name(unit.group("unit"))
+        if unit.group().lower() == " s" and quantity.value >= 1000 and quantity.value % 10 == 0:
+            continue  # "the 1990 s"
         if name == "night" and quantity.value != 1 and not unit.group("unit").endswith("s"):
             # "at 3 night" is a time.
             continue
@@ -128,7 +161,7 @@ def _worded_count(words: str) -> Decimal | None:
         return Decimal("0.25")
     if "couple" in words:
         return Decimal(2)
-    return Decimal(1) if words.strip() in ("a", "an") else None
+    return Decimal(1) if words.strip() in ("a", "an", "all") else None
 
 
 def _with_half(text: str, start: int, end: int, count: Decimal, unit: str) -> Length:

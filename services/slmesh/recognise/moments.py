@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 
 from slmesh.recognise.clock import Clock, clock_times, in_part
-from slmesh.recognise.days import Day, counted_from, days
-from slmesh.recognise.durations import durations, lengths
+from slmesh.recognise.counted_days import CLOCK_UNITS, counted_from, moved
+from slmesh.recognise.day import Day
+from slmesh.recognise.days import days
+from slmesh.recognise.durations import UNIT_SECONDS, durations, lengths
 from slmesh.recognise.match import Match, match_at
 from slmesh.recognise.periods import periods
 from slmesh.recognise.reading import Reading
 
 _DAY_THEN_TIME = re.compile(
-    r"T|,?[ ]{1,2}(?:(?:at|@|around|about|by|before|after|from|for|-|\u2013)[ ]?)?"
+    r"T|,?[ ]{1,2}(?:(?:early[ ]|late[ ])?(?:morning|afternoon|evening|night)[ ])?"
+    r"(?:(?:at|@|around|about|by|before|after|from|for|-|\u2013)[ ]?)?"
     r"(?:(?:about|around)[ ])?",
     re.IGNORECASE,
 )
@@ -26,7 +30,10 @@ _TIME_THEN_DAY = re.compile(r",?[ ]{1,2}(?:(?:on|of|for)[ ])?(?:the[ ])?", re.IG
 _TIME_TO_TIME = re.compile(r"[ ]?(?:to|until|till|-|\u2013|and)[ ]?", re.IGNORECASE)
 _ANY = re.compile(
     r"[0-9]|day|week|month|year|quarter|hour|minute|second|night|morning|evening|noon|fortnight"
-    r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap]m\b|\bat\b|o'?clock|past|\bto\b|min"
+    r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap][ ]?m\b|\bat\b|o'?clock|past"
+    r"|\bto\b|min|easter|thanksgiving|valentine|patrick|juneteenth|mardi|pentecost|ties\b|thousand|nineteen"
+    r"|century|\beod\b|half"
+    r"|\b(?:on|by|until|till|from)[ ]the[ ]\w+(?:th|st|nd|rd)\b"
     r"|\b(?:mon|tue|wed|thu|fri|sat|sun)|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
     re.IGNORECASE,
 )
@@ -43,6 +50,8 @@ def moments(reading: Reading) -> Iterator[Match]:
     yield from _clocks(reading, clocks)
     yield from _together(reading, found_days, clocks)
     yield from _counted(reading)
+    yield from _ends_of_days(reading, found_days)
+    yield from _machine_written(reading)
     for period in periods(reading, found_days):
         value = None
         if period.since is not None and period.until is not None:
@@ -115,17 +124,63 @@ def _at(reading: Reading, day: date, moment: time) -> str:
     return datetime.combine(day, moment, reading.zone).isoformat()
 
 
+_ISO = re.compile(
+    r"(?<![\w.:/-])[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?(?![\w:])"
+)
+
+
+def _machine_written(reading: Reading) -> Iterator[Match]:
+    """Read "2016-12-16T12:23:59Z"; without an offset it is the writer's time."""
+    for found in _ISO.finditer(reading.text):
+        try:
+            moment = datetime.fromisoformat(found.group())
+        except ValueError:
+            continue
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=reading.zone)
+        try:
+            value = moment.astimezone(reading.zone).replace(microsecond=0).isoformat()
+        except OverflowError:
+            continue
+        yield match_at("date_time", reading.text, *found.span(), value)
+
+
+_END_OF = re.compile(r"\b(?:the[ ])?end[ ]of[ ](?:the[ ])?$", re.IGNORECASE)
+_END_OF_DAY = re.compile(r"\b(?:the[ ])?end[ ]of[ ](?:the[ ])?day\b|\bEOD\b", re.IGNORECASE)
+_LAST_SECOND = time(23, 59, 59)
+
+
+def _ends_of_days(reading: Reading, found_days: list[Day]) -> Iterator[Match]:
+    """Read "end of day" and "the end of sunday": the last second of the day."""
+    text = reading.text
+    for found in _END_OF_DAY.finditer(text):
+        value = _at(reading, reading.now.date(), _LAST_SECOND)
+        yield match_at("date_time", text, *found.span(), value)
+    for day in found_days:
+        before = _END_OF.search(text, max(0, day.start - 16), day.start)
+        if before is not None and day.value is not None:
+            value = _at(reading, day.value, _LAST_SECOND)
+            yield match_at("date_time", text, before.start(), day.end, value)
+
+
 def _counted(reading: Reading) -> Iterator[Match]:
-    """Read "in 2 hours" and "30 minutes ago"."""
+    """Read "in 2 hours", "30 minutes ago" and "2 days and 3 hours ago"."""
     for length in reading.once(lengths):
-        if length.unit not in ("second", "minute", "hour"):
+        if length.unit not in CLOCK_UNITS and not any(
+            unit in CLOCK_UNITS for _, unit in length.parts
+        ):
             continue
         start, end, sign, anchor = counted_from(reading.text, length)
         if sign == 0 or anchor not in ("now", ""):
             continue
         value = None
         if length.seconds is not None:
-            value = _shifted(reading.now, sign * length.seconds)
+            days = tuple(part for part in length.parts if part[1] not in CLOCK_UNITS)
+            day = moved(reading.now.date(), sign, replace(length, parts=days)) if days else None
+            rest = length.seconds - sum(float(count) * UNIT_SECONDS[unit] for count, unit in days)
+            moment = datetime.combine(day, reading.now.time(), reading.zone) if day else reading.now
+            value = _shifted(moment, sign * rest)
         yield match_at("date_time", reading.text, start, end, value)
 
 

@@ -1,7 +1,7 @@
 """Recognises amounts of money, in the smallest unit of their currency.
 
-Currencies and their decimals come from the CLDR data in babel. A sign that several currencies share
-("$", "kr", "pounds") means the one of the locale's country when it is one of them.
+Which currency is meant is told by `currencies`; this module knows where an amount stands and how its
+pence are written.
 """
 
 from __future__ import annotations
@@ -10,45 +10,25 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
+from itertools import zip_longest
 
-from babel.numbers import get_currency_precision, get_territory_currencies, list_currencies
+from babel.numbers import get_currency_precision
 
+from slmesh.recognise.currencies import (
+    BEFORE_NAMES,
+    SIGNS,
+    SMALL_NAMES,
+    chosen,
+    code_of,
+    codes,
+    names,
+)
 from slmesh.recognise.match import Match, Money, Value, match_at
 from slmesh.recognise.quantities import Quantity
 from slmesh.recognise.reading import Reading
 
-_SIGNS = {
-    "USD$": ("USD",), "AUD$": ("AUD",), "CAD$": ("CAD",), "NZD$": ("NZD",), "US$": ("USD",),
-    "U.S.$": ("USD",), "A$": ("AUD",), "AU$": ("AUD",), "C$": ("CAD",),
-    "CA$": ("CAD",), "NZ$": ("NZD",), "HK$": ("HKD",), "S$": ("SGD",), "R$": ("BRL",),
-    "NT$": ("TWD",), "£": ("GBP",), "€": ("EUR",), "₹": ("INR",), "₽": ("RUB",), "₩": ("KRW",),
-    "₺": ("TRY",), "₴": ("UAH",), "₦": ("NGN",), "₱": ("PHP",), "฿": ("THB",), "₫": ("VND",),
-    "₪": ("ILS",), "zł": ("PLN",), "Kč": ("CZK",), "Ft": ("HUF",), "Rs": ("INR", "PKR", "LKR"),
-    "Rs.": ("INR", "PKR", "LKR"), "¥": ("JPY", "CNY"), "￥": ("JPY", "CNY"),
-    "$": ("USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "CLP", "COP", "ARS"),
-    "kr": ("SEK", "NOK", "DKK", "ISK"),
-}  # fmt: skip
-_NAMES = {
-    "pounds sterling": ("GBP",), "british pounds": ("GBP",), "british pound": ("GBP",),
-    "pounds": ("GBP", "EGP"), "pound": ("GBP", "EGP"), "quid": ("GBP",), "sterling": ("GBP",),
-    "us dollars": ("USD",), "us dollar": ("USD",), "american dollars": ("USD",),
-    "canadian dollars": ("CAD",), "australian dollars": ("AUD",),
-    "dollars": _SIGNS["$"], "dollar": _SIGNS["$"], "bucks": _SIGNS["$"], "buck": _SIGNS["$"],
-    "euros": ("EUR",), "euro": ("EUR",), "yen": ("JPY",), "yuan": ("CNY",), "chinese yuan": ("CNY",),
-    "rmb": ("CNY",), "renminbi": ("CNY",), "rupees": ("INR", "PKR", "LKR"),
-    "rupee": ("INR", "PKR", "LKR"), "swiss francs": ("CHF",), "francs": ("CHF",), "franc": ("CHF",),
-    "kronor": ("SEK",), "kroner": ("NOK", "DKK"), "zloty": ("PLN",), "zlotys": ("PLN",),
-    "rubles": ("RUB",), "roubles": ("RUB",), "won": ("KRW",), "rand": ("ZAR",), "reais": ("BRL",),
-    "pesos": ("MXN", "PHP", "ARS", "CLP", "COP"), "lira": ("TRY",), "liras": ("TRY",),
-    "dirhams": ("AED", "MAD"), "shekels": ("ILS",), "baht": ("THB",), "forints": ("HUF",),
-}  # fmt: skip
-_SMALL_NAMES = {
-    "pence": ("GBP",), "penny": ("GBP",), "pennies": ("GBP",), "p": ("GBP",),
-    "cents": ("USD", "EUR", "CAD", "AUD", "NZD"), "cent": ("USD", "EUR", "CAD", "AUD", "NZD"),
-    "¢": ("USD", "CAD", "AUD"),
-}  # fmt: skip
-_FOLDED_SIGNS = {sign.lower(): sign for sign in _SIGNS}
-_SIGN_ENDS = frozenset(sign[-1] for sign in _SIGNS if not sign[-1].isalpha()) | {"\u00a2"}
+_FOLDED_SIGNS = {sign.lower(): sign for sign in SIGNS}
+_SIGN_ENDS = frozenset(sign[-1] for sign in SIGNS if not sign[-1].isalpha()) | {"\u00a2"}
 _MONEY_VERB = re.compile(
     r"\b(?:transfer(?:red|ring)?|send(?:ing)?|sent|pay(?:ing)?|paid|withdr[ae]w(?:ing)?|deposit"
     r"(?:ed|ing)?|mov(?:e|ed|ing)|spen[dt]|charged?|costs?|owes?|refund(?:ed)?|top[ -]up"
@@ -58,42 +38,64 @@ _MONEY_VERB = re.compile(
 )
 _PENCE_AFTER = re.compile(
     r"(?:[ ]and[ ]|[ ])?(?P<digits>[0-9]{1,2})[ ]?(?:p|pence|c|cents?)(?!\w)"
-    r"|[ ](?P<bare>[0-9]{2})(?=$|[.,;:!?)\n](?![0-9])|[ ](?:to|for|on|from|and|in|at|by|or|please)\b)",
+    r"|[ ](?:and[ ])?(?P<bare>[0-9]{2})(?=$|[.,;:!?)\n](?![0-9])"
+    r"|[ ](?:to|for|on|from|and|in|at|by|or|please|more)\b)",
     re.IGNORECASE,
 )
+_PENCE = re.compile(r"[ ]?(?:pence|penny|pennies|cents?)(?!\w)", re.IGNORECASE)
+_STOP = re.compile(r"[ ]{0,2}(?:$|[.,;:!?)](?![0-9])|(?:for|to|from|more|please)\b)", re.IGNORECASE)
 _GREATEST = 2**63 - 1
 
 
 @lru_cache(maxsize=1)
-def _codes() -> frozenset[str]:
-    return frozenset(list_currencies())
-
-
-@lru_cache(maxsize=1)
 def _before() -> re.Pattern[str]:
-    signs = "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True))
-    return re.compile(rf"(?P<sign>(?<![A-Za-z]){signs})[ ]?$|(?<!\w)(?P<code>[A-Za-z]{{3}})[ ]?$")
+    """Return the pattern of what stands before an amount; letters may stand apart: "hk $ 5"."""
+    signs = "|".join(
+        _spaced(sign)
+        for sign in sorted(SIGNS, key=len, reverse=True)
+        if not sign.isalpha() or sign in _LETTERS_BEFORE
+    )
+    return re.compile(
+        rf"(?P<sign>(?<![A-Za-z.])(?:{signs}))[ ]?$|(?<!\w)(?P<code>[A-Za-z]{{3}})[ ]?$"
+        rf"|(?<!\w)(?P<name>{'|'.join(sorted(BEFORE_NAMES))})[ ]$",
+        re.IGNORECASE,
+    )
+
+
+def _spaced(sign: str) -> str:
+    """Return the pattern of a sign; one letter and "$" stand apart for Canada only ("a $1 charge")."""
+    letters = sign.removesuffix("$")
+    if letters != sign and (len(letters) > 1 or letters == "C"):
+        return re.escape(letters) + r"[ ]?\$"
+    return f"(?-i:{re.escape(sign)})" if sign == "RM" else re.escape(sign)
+
+
+_LETTERS_BEFORE = frozenset({"Rs", "kr", "RM", "CHF", "Kč", "zł"})
 
 
 @lru_cache(maxsize=1)
 def _after() -> re.Pattern[str]:
     signs = "|".join(
-        re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True) if len(sign) == 1
+        re.escape(sign) for sign in sorted(SIGNS, key=len, reverse=True) if len(sign) == 1
     )
-    names = "|".join(sorted([*_NAMES], key=len, reverse=True)).replace(" ", "[ ]")
-    small = "|".join(sorted([*_SMALL_NAMES], key=len, reverse=True))
+    small = "|".join(sorted([*SMALL_NAMES], key=len, reverse=True))
     return re.compile(
         rf"[ ]?(?P<sign>{signs}|(?:z\u0142|K\u010d|Ft|kr)(?!\w))"
-        rf"|[ -]?(?:of[ ])?(?P<name>{names})(?!\w)"
         rf"|[ ]?(?P<small>{small})(?!\w)"
-        r"|[ ]?(?P<code>[A-Z]{3})(?!\w)",
+        r"|(?P<scale>[ ]?[kM])(?P<scaled>[A-Z]{3})(?!\w)"
+        r"|[ ]?(?P<code>[A-Z]{3})(?!\w)(?:[ ](?P<more>thousand|million|billion|trillion)\b)?",
         re.IGNORECASE,
     )
 
 
+_MORE = {"k": 3, "m": 6, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+"""Powers of ten that stand beside a currency: "75 USD million", "48.5 MGBP"."""
+_NAME = re.compile(r"[ -]?(?:of[ ])?(?P<words>[^\W\d_]+(?:[ ][^\W\d_]+){0,3})(?!\w)")
+
+
 def is_currency(code: str) -> bool:
     """Tell whether the ISO 4217 code is one that CLDR knows."""
-    return code in _codes()
+    return code in codes()
 
 
 def amounts(reading: Reading) -> Iterator[Match]:
@@ -105,71 +107,86 @@ def amounts(reading: Reading) -> Iterator[Match]:
     """
     text = reading.text
     taken_until = 0
-    for quantity in reading.quantities:
+    for quantity, following in zip_longest(reading.quantities, reading.quantities[1:]):
         if quantity.start < taken_until:
             continue
-        found = _with_currency(text, quantity, reading.writing.region)
+        found = _with_currency(text, quantity, reading.writing.region, taken_until)
         if found is None:
             found = _with_default(text, quantity, reading.context.default_currency)
         if found is not None and found.start >= taken_until:
+            found = _with_worded_pence(text, found, following)
             taken_until = found.end
             yield found
 
 
-def _with_currency(text: str, quantity: Quantity, region: str) -> Match | None:
-    near = text[max(0, quantity.start - 2) : quantity.start].rstrip(" ")
+def _with_currency(text: str, quantity: Quantity, region: str, free_from: int) -> Match | None:
+    near = text[max(free_from, quantity.start - 2) : quantity.start].rstrip(" ")
     before = None
     if near and (near[-1].isalpha() or near[-1] in _SIGN_ENDS):
-        before = _before().search(text, max(0, quantity.start - 6), quantity.start)
+        before = _before().search(text, max(free_from, quantity.start - 8), quantity.start)
     if before is not None:
-        currency = _currency_of(before.group("sign"), before.group("code"), region)
+        if before.group("sign"):
+            currency = _currency_of_sign(before.group("sign"), region)
+        elif before.group("name"):
+            stands = _STOP.match(text, quantity.end) is not None
+            currency = chosen(names()[before.group("name").lower()], region) if stands else ""
+        else:
+            currency = code_of(before.group("code"), before=True)
         if currency:
-            return _amount(text, before.start(), quantity.end, quantity.value, currency)
+            end = _repeated(text, quantity.end, currency, region)
+            return _amount(text, before.start(), end, quantity.value, currency)
     near = text[quantity.end : quantity.end + 2].lstrip(" -")
-    after = None
     if near and (near[0].isalpha() or near[0] in _SIGN_ENDS):
-        after = _after().match(text, quantity.end)
+        return _with_currency_after(text, quantity, region)
+    return None
+
+
+def _with_currency_after(text: str, quantity: Quantity, region: str) -> Match | None:
+    currency, end = _named(text, quantity.end, region)
+    if currency:
+        return _amount(text, quantity.start, end, quantity.value, currency)
+    after = _after().match(text, quantity.end)
     if after is None:
         return None
     if after.group("small"):
-        currency = _chosen(_SMALL_NAMES[after.group("small").lower()], region)
+        currency = chosen(SMALL_NAMES[after.group("small").lower()], region)
         precision = get_currency_precision(currency)
         value = quantity.value / Decimal(10) ** precision
         return match_at("money", text, quantity.start, after.end(), _money(value, currency))
-    names = _NAMES.get((after.group("name") or "").lower())
-    if names:
-        currency = _chosen(names, region)
+    if after.group("sign"):
+        currency = _currency_of_sign(after.group("sign"), region)
     else:
-        currency = _currency_of(after.group("sign"), after.group("code"), region)
+        currency = code_of(after.group("scaled") or after.group("code"), before=False)
     if not currency:
         return None
-    return _amount(text, quantity.start, after.end(), quantity.value, currency)
+    power = _MORE.get((after.group("scale") or after.group("more") or "").strip().lower(), 0)
+    return _amount(text, quantity.start, after.end(), quantity.value.scaleb(power), currency)
 
 
-def _currency_of(sign: str | None, code: str | None, region: str) -> str:
-    if sign:
-        exact = sign if sign in _SIGNS else _FOLDED_SIGNS[sign.lower()]
-        return _chosen(_SIGNS[exact], region)
-    upper = (code or "").upper()
-    return upper if upper in _codes() and (code == upper or upper in _USUAL_CODES) else ""
+def _currency_of_sign(written: str, region: str) -> str:
+    sign = written.replace(" ", "")
+    exact = sign if sign in SIGNS else _FOLDED_SIGNS[sign.lower()]
+    return chosen(SIGNS[exact], region)
 
 
-_USUAL_CODES = {"GBP", "USD", "EUR", "CHF", "JPY", "INR", "AUD", "CAD"}
-"""Codes that are also read in lower case; others would make words of the language into money."""
+def _named(text: str, position: int, region: str) -> tuple[str, int]:
+    """Return the currency whose name stands there and where the name ends; "" when none does."""
+    found = _NAME.match(text, position)
+    if found is None:
+        return "", position
+    words = found.group("words")
+    while words:
+        currencies = names().get(words.lower())
+        if currencies:
+            return chosen(currencies, region), found.start("words") + len(words)
+        words = words.rpartition(" ")[0]
+    return "", position
 
 
-def _chosen(currencies: tuple[str, ...], region: str) -> str:
-    """Return the currency of the region if it is among them, else the first."""
-    if len(currencies) > 1:
-        for own in _own_currencies(region):
-            if own in currencies:
-                return own
-    return currencies[0]
-
-
-@lru_cache(maxsize=64)
-def _own_currencies(region: str) -> tuple[str, ...]:
-    return tuple(get_territory_currencies(region))
+def _repeated(text: str, end: int, currency: str, region: str) -> int:
+    """Return the end of an amount whose currency is said twice: "$ 10 dollars"."""
+    again, until = _named(text, end, region)
+    return until if again == currency else end
 
 
 def _amount(text: str, start: int, end: int, value: Decimal, currency: str) -> Match:
@@ -183,6 +200,26 @@ def _amount(text: str, start: int, end: int, value: Decimal, currency: str) -> M
         value += Decimal(digits) / 100 * (-1 if value < 0 else 1)
         end = small.end()
     return match_at("money", text, start, end, _money(value, currency))
+
+
+def _with_worded_pence(text: str, found: Match, small: Quantity | None) -> Match:
+    """Return the amount with pence in words: "five dollars and fifty cents", "$5 and fifty"."""
+    money = found.value
+    if small is None or not isinstance(money, Money) or get_currency_precision(money.currency) != 2:
+        return found
+    joint = text[found.end : small.start]
+    if joint == " and " and small.value == Decimal("0.5") and text[found.end - 1].isalpha():
+        half = Money(money.currency, money.minor_units + 50)
+        return match_at("money", text, found.start, small.end, half)
+    if money.minor_units % 100 or not 0 < small.value < 100 or small.value % 1:
+        return found
+    unit = _PENCE.match(text, small.end)
+    alone = joint == " and " and small.worded and _STOP.match(text, small.end)
+    if joint not in (" and ", " ", ", ") or not (unit or alone):
+        return found
+    minor = money.minor_units + int(small.value) * (-1 if money.minor_units < 0 else 1)
+    end = unit.end() if unit else small.end
+    return match_at("money", text, found.start, end, Money(money.currency, minor))
 
 
 def _money(value: Decimal, currency: str) -> Value:

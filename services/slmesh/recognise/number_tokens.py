@@ -27,10 +27,11 @@ _TENS = {
 _SCALES = {
     "hundred": 10**2, "thousand": 10**3, "grand": 10**3, "lakh": 10**5, "million": 10**6,
     "crore": 10**7, "billion": 10**9, "trillion": 10**12, "dozen": 12,
-    "dz": 12,
+    "dz": 12, "doz": 12, "mil": 10**6,
 }  # fmt: skip
 _SUFFIXES = {
-    "k": 10**3, "m": 10**6, "mm": 10**6, "mn": 10**6, "mln": 10**6, "bn": 10**9, "b": 10**9,
+    "k": 10**3, "m": 10**6, "mm": 10**6, "mn": 10**6, "mln": 10**6, "mil": 10**6,
+    "bn": 10**9, "b": 10**9,
 }  # fmt: skip
 
 _PARTS = {
@@ -55,7 +56,7 @@ _AFTER_CODE = "|".join(rf"(?<=\b{code})" for code in ("usd", "gbp", "eur", "chf"
 LONGEST = 40
 """Digits in the longest number that is read; a longer run is not a quantity."""
 _USUAL_FRACTION = (
-    r"(?:1/2|[12]/3|[13]/4|[1-4]/5|[15]/6|[1357]/8|[1379]/10|(?:[13579]|1[135])/16)"
+    r"(?:1/2|[12]/3|[13]/4|[1-4]/5|[15]/6|[1357]/8|(?:[13579]|1[135])/16)"
     r"(?![\w/]|[.,:-][0-9])"
 )
 """Fractions that are written with a stroke; other pairs are dates and ratios more often."""
@@ -64,6 +65,8 @@ _POWER = (
     r"|[ ]?[x\u00d7*][ ]?10\^(?P<ten>[+-]?[0-9]{1,3})(?![\w.])"
     r"|\^(?P<power>[+-]{0,2}[0-9]{1,3})(?![\w.]))?"
 )
+# "2.33 k" but not "401 k"
+_SUFFIX = r"(?:[ ]?(?:mn|mln|bn)|k|(?:(?<=[.][0-9])|(?<=[.][0-9]{2}))[ ]k|mil|(?-i:MM)|m|b)"
 _GREATEST_EXPONENT = 300
 """Of ten, in a number that a double holds. Source: IEEE 754 binary64."""
 _DATE_CUE = re.compile(
@@ -75,24 +78,33 @@ _DATE_CUE = re.compile(
 class Token:
     """A word or a row of digits of a text, with what it is worth."""
 
-    kind: str  # digits, small, scale, minus, and, a, half, point, part, parts
+    kind: str  # digits, small, scale, minus, and, a, half, point, of, part, parts
     start: int
     end: int
     value: Decimal
     suffixed: bool = False
 
 
-@lru_cache(maxsize=2)
-def _pattern(decimal_mark: str) -> re.Pattern[str]:
+_FRACTION_MARK = re.compile("[/\u00bc-\u00be\u2150-\u215e]")
+
+
+@lru_cache(maxsize=4)
+def _pattern(decimal_mark: str, *, fractions: bool) -> re.Pattern[str]:
+    """Return the pattern of all tokens; that of fractions is dear, and few texts need it."""
+    fraction = (
+        r"(?<![\w.,:/^])(?<![\w)]-)(?P<sign>[-\u2212][ ]?)?"
+        rf"(?:(?P<whole>[0-9]{{1,6}})(?:[ ]{{1,2}}|-))?(?P<stroke>{_USUAL_FRACTION})"
+        r"|(?<![\w.,:/-])(?P<before>[0-9]{1,6})?[ ]?(?P<vulgar>[\u00bc-\u00be\u2150-\u215e])|"
+    )
+    never = r"(?P<sign>(?!))(?P<whole>(?!))(?P<stroke>(?!))(?P<before>(?!))(?P<vulgar>(?!))|"
     return re.compile(
-        rf"(?<![\w.,:/^-])(?:(?P<whole>[0-9]{{1,6}})(?:[ ]{{1,2}}|-))?(?P<stroke>{_USUAL_FRACTION})"
-        r"|(?<![\w.,:/-])(?P<before>[0-9]{1,6})?[ ]?(?P<vulgar>[\u00bc-\u00be\u2150-\u215e])"
-        rf"|(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
-        rf"{_POWER}(?P<suffix>(?:[ ]?(?:k|mn|mln|bn)|(?-i:MM)|m|b)(?![\w]))?"
+        rf"{fraction if fractions else never}"
+        rf"(?:(?<![\w])|{_AFTER_CODE})(?P<digits>(?<![0-9][.:/]){_sign()}(?:{_MARKED[decimal_mark]}))"
+        rf"{_POWER}(?P<suffix>{_SUFFIX}(?![\w/]))?"
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
         r"|\b(?P<minus>minus|negative)\b"
         rf"|\b(?P<part>{'|'.join(_PARTS)})(?P<parts>s)?\b"
-        r"|\b(?P<joint>and|an?|half|point)\b",
+        r"|\b(?P<joint>and|an?|half|point|of)\b",
         re.IGNORECASE,
     )
 
@@ -108,7 +120,8 @@ def number_tokens(text: str, decimal_mark: str) -> Iterator[Token]:
         text: any text.
         decimal_mark: "." or ",", as the locale writes it.
     """
-    for found in _pattern(decimal_mark).finditer(text):
+    fractions = _FRACTION_MARK.search(text) is not None
+    for found in _pattern(decimal_mark, fractions=fractions).finditer(text):
         if found.group("digits"):
             yield from _digits(found, decimal_mark)
         elif found.group("stroke") or found.group("vulgar"):
@@ -165,6 +178,8 @@ def _fraction(text: str, found: re.Match[str]) -> Iterator[Token]:
         if not whole and _DATE_CUE.search(text, max(0, found.start() - 8), found.start()):
             return
     value = Decimal(whole or 0) + Decimal(top) / Decimal(bottom)
+    if found.group("sign"):
+        value = -value
     yield Token("digits", found.start(), found.end(), value)
 
 

@@ -27,7 +27,7 @@ _ONE_IS_NO_COUNT = re.compile(
 _DIVIDES = re.compile(r"[ ](?:over|(?P<in>in))[ ]", re.IGNORECASE)
 _ENDS = re.compile(r"[ ]{0,2}(?:$|[.,;:!?)\"'](?![0-9])|(?:of|and|or|is|are)\b)", re.IGNORECASE)
 _GLUED_AFTER = re.compile(r"[\w]|[:/][0-9]|-[0-9]")
-_METRES = re.compile(r"[0-9](?-i:[mb])$", re.IGNORECASE)
+_METRES = re.compile(r"[0-9]m$|(?<![.,0-9])[0-9]+b$")
 """Letters that stand for a scale in money only: "1m" is a length."""
 _GLUED_BEFORE = re.compile(r"[0-9][:/-]$|[#@]$")
 

@@ -1,81 +1,71 @@
-"""Reads stretches of days in a text: "last month", "from 3rd to 7th of May", "in 2019".
+"""Reads stretches of days in a text: "last month", "from 3rd to 7th of May", "March to May 2019".
 
-A period is half-open: its end is the first day after it. A week runs from Monday to Sunday.
-"last 3 days" ends with today, "next 3 days" starts tomorrow. Words are English; month names also
-those of the locale.
+A period is half-open: its end is the first day after it. A week runs from Monday to Sunday; "last 3
+days" are the three before today, "next 3 days" start tomorrow. Between two points the last one that is
+named belongs to the period. A range without a year is the first that is not over, told as past the
+latest that has begun. Words are English; month names also those of the locale.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
 
-from slmesh.recognise.day_names import names_of
-from slmesh.recognise.days import Day, added, next_date
-from slmesh.recognise.durations import lengths
+from slmesh.recognise.calendar_periods import calendar_periods
+from slmesh.recognise.counted_periods import (
+    free_days,
+    from_days,
+    lengths_from_now,
+    parts_of_periods,
+)
+from slmesh.recognise.day import Day, added, date_of, last_date, next_date
+from slmesh.recognise.day_names import DAY_WORDS, names_of
+from slmesh.recognise.period import SHIFTS, Period
 from slmesh.recognise.reading import Reading
+from slmesh.recognise.tense import speaks_of_past
 
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A stretch of days in a text; `until` is the first day after it. Both None: not to be told."""
-
-    start: int
-    end: int
-    since: date | None
-    until: date | None
-
-
-_UNIT = re.compile(
-    r"\b(?P<which>this|the[ ]current|current|next|the[ ]coming|coming|last|past|previous|the"
-    r"|following)[ ](?:calendar[ ]|whole[ ]|entire[ ])?"
-    r"(?P<unit>week|month|year|quarter|weekend)\b(?![ ]?['\u2019]s|[ -]old)",
-    re.IGNORECASE,
-)
-_BEFORE_LENGTH = re.compile(
-    r"\b(?P<which>last|past|previous|next|coming|following)[ ]$", re.IGNORECASE
-)
-_YEAR = re.compile(
-    r"\b(?:in|since|during|of|from|year|until|by|before|after)[ ](?P<year>(?:19|20)[0-9]{2})"
-    r"(?![\w:/%-]|[.,][0-9]|[ ](?:pounds|dollars|euros|people))",
-    re.IGNORECASE,
-)
 _TO = re.compile(
-    r"[ ]?(?:,[ ])?(?:to|until|till|til|through|thru|up[ ]to|-|\u2013|\u2014)[ ]?(?:the[ ])?",
+    r"[ ]?(?:,[ ])?(?:\b(?:to|until|till|til|through|thru|up[ ]to)\b|[-\u2013\u2014~])[ ]?"
+    r"(?:the[ ])?(?:end[ ]of[ ])?(?:the[ ])?",
     re.IGNORECASE,
 )
-_TO_SPACED = re.compile(r"[ ](?:and|and[ ]leaving|and[ ]ending)[ ](?:the[ ])?", re.IGNORECASE)
+_AND = {
+    "from": re.compile(r"[ ]and[ ](?:leaving|ending)[ ](?:the[ ]|on[ ])?", re.IGNORECASE),
+    "between": re.compile(r"[ ]and[ ](?:the[ ])?", re.IGNORECASE),
+}
 _FROM = re.compile(r"\b(?P<word>from|between|since)[ ](?:the[ ])?$", re.IGNORECASE)
-_AMBIGUOUS_MONTHS = frozenset({"may", "march", "mar", "sun", "jan", "dec"})
+_NOW = re.compile(
+    r"\b(?:now|(?:the[ ])?(?:current|present)[ ](?:date|day)|the[ ]present)\b", re.IGNORECASE
+)
 
 
 @lru_cache(maxsize=64)
-def _month_patterns(locale: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    names = names_of(locale)
-    month = "|".join(re.escape(name) for name in sorted(names.months, key=len, reverse=True))
-    day = r"(?:3[01]|[12][0-9]|0?[1-9])"
-    tail = r"(?:st|nd|rd|th)?"
-    to = r"[ ]?(?:to|until|till|til|through|and|-|\u2013|\u2014)[ ]?(?:the[ ])?"
-    year = r"(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?"
+def _day_patterns(locale: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    months = names_of(locale).months
+    month = "|".join(re.escape(name) for name in sorted(months, key=len, reverse=True))
+    words = "|".join(word.replace(" ", "[ -]") for word in sorted(DAY_WORDS, key=len, reverse=True))
+    first = rf"(?P<first>(?:3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?|{words})"
+    second = first.replace("first>", "second>", 1)
+    to = r"[ ]?(?:to|until|till|til|through|thru|and|-|\u2013|\u2014)[ ]?(?:the[ ])?"
+    year = r"(?:,?[ ](?:of[ ]|in[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?"
     return (
         re.compile(
-            rf"\b(?:(?P<cue>in|during|for|since|of|all|until|by|from|early|late|this|next|last)[ ])?"
-            rf"(?P<month>{month})\b(?:\.?,?[ ](?:of[ ])?(?:(?P<year>(?:19|20)[0-9]{{2}})(?![\w:/])"
-            r"|(?P<which>this|next|last)[ ]year))?(?![ ]?[0-9])",
+            rf"(?<![\w.,:/-])(?:(?P<from>from|between)[ ])?(?:the[ ])?{first}{to}{second}"
+            rf"[ ]?(?:of[ ])?(?P<month>{month})\b{year}",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"(?<![\w.,:/-])(?:(?:from|between)[ ])?(?:the[ ])?(?P<first>{day}){tail}{to}"
-            rf"(?P<second>{day}){tail}[ ]?(?:of[ ])?(?P<month>{month})\b{year}",
+            rf"\b(?:(?P<from>from|between)[ ])?(?P<month>{month})\.?[ ](?:the[ ])?{first}{to}{second}"
+            rf"(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b){year}",
             re.IGNORECASE,
         ),
         re.compile(
-            rf"\b(?:(?:from|between)[ ])?(?P<month>{month})\.?[ ](?:the[ ])?(?P<first>{day}){tail}{to}"
-            rf"(?P<second>{day}){tail}(?![\w:/%]|[.,-][0-9]|[ ]?[ap]\.?m\b){year}",
+            rf"(?<![\w.,:/-])(?:(?P<from>from|between)[ ])(?:the[ ])?{first}{to}{second}"
+            r"[ ](?:of[ ]|in[ ])?(?:the[ ])?(?P<which>this|next|last|current)[ ]month\b",
             re.IGNORECASE,
         ),
     )
@@ -88,153 +78,150 @@ def periods(reading: Reading, found_days: Sequence[Day]) -> Iterator[Period]:
         reading: the text.
         found_days: the single days of the same text, in order.
     """
-    today = reading.now.date()
-    for reader in _READERS:
-        yield from reader(reading, today)
-    yield from _between(reading.text, found_days)
+    text, today = reading.text, reading.now.date()
+    wholes = _longest(calendar_periods(reading, today))
+    found = [
+        *(whole for whole in wholes if not whole.weak),
+        *lengths_from_now(reading, today),
+        *parts_of_periods(text, wholes, today),
+        *from_days(reading, found_days),
+        *free_days(text, today),
+        *_days_of_month(reading, today),
+    ]
+    yield from found
+    yield from _between(reading, found_days, wholes, today)
 
 
-def _calendar_units(reading: Reading, today: date) -> Iterator[Period]:
-    """Read "this week", "last month", "the weekend"."""
-    for found in _UNIT.finditer(reading.text):
-        which = found.group("which").lower().removeprefix("the ")
-        unit = found.group("unit").lower()
-        if which == "the" and unit != "weekend":
-            continue
-        shift = {
-            "next": 1,
-            "coming": 1,
-            "following": 1,
-            "last": -1,
-            "past": -1,
-            "previous": -1,
-        }.get(which, 0)
-        since, until = _unit_around(today, unit, shift)
-        yield Period(*found.span(), since, until)
-
-
-def _unit_around(today: date, unit: str, shift: int) -> tuple[date | None, date | None]:
-    """Return the first day of the calendar unit `shift` units from today's, and of the next one."""
-    if unit in ("week", "weekend"):
-        since = today - timedelta(days=today.weekday()) + timedelta(weeks=shift)
-        return (since + timedelta(days=5 if unit == "weekend" else 0)), since + timedelta(days=7)
-    month = {"month": today.month, "quarter": (today.month - 1) // 3 * 3 + 1, "year": 1}[unit]
-    first = added(date(today.year, month, 1), shift, unit)
-    return first, added(first, 1, unit) if first else None
-
-
-def _lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
-    """Read "the last 3 months", "next two weeks"."""
-    for length in reading.once(lengths):
-        if length.unit in ("second", "minute", "hour"):
-            continue
-        before = _BEFORE_LENGTH.search(reading.text[max(0, length.start - 12) : length.start])
-        if not before:
-            continue
-        start = length.start - len(before.group())
-        since = until = None
-        if length.count is not None and length.count == int(length.count):
-            count, tomorrow = int(length.count), today + timedelta(days=1)
-            if before.group("which").lower() in ("last", "past", "previous"):
-                since, until = added(today, -count, length.unit), tomorrow
-            else:
-                since, until = tomorrow, added(tomorrow, count, length.unit)
-        known = since is not None and until is not None
-        yield Period(start, length.end, since if known else None, until if known else None)
-
-
-def _months(reading: Reading, today: date) -> Iterator[Period]:
-    """Read "in May", "October 2019", "November this year"."""
-    names = names_of(reading.context.locale)
-    for found in _month_patterns(reading.context.locale)[0].finditer(reading.text):
-        written = found.group("month")
-        cue = (found.group("cue") or "").lower()
-        settled = cue or found.group("year") or found.group("which")
-        if not settled and (written.lower() in _AMBIGUOUS_MONTHS or len(written) < 4):
-            continue
-        month = names.months[written.lower()]
-        year = _year_of_month(found, month, cue, today)
-        first = date(year, month, 1)
-        start = found.start("cue") if cue in ("this", "next", "last") else found.start("month")
-        yield Period(start, found.end(), first, added(first, 1, "month"))
-
-
-def _year_of_month(found: re.Match[str], month: int, cue: str, today: date) -> int:
-    """Return the year: as written, else of the next occurrence, this month included."""
-    if found.group("year"):
-        return int(found.group("year"))
-    if found.group("which"):
-        return today.year + {"this": 0, "next": 1, "last": -1}[found.group("which").lower()]
-    if cue == "this":
-        return today.year
-    past = cue in ("last", "since")
-    if past:
-        return today.year if month < today.month else today.year - 1
-    return today.year if month >= today.month else today.year + 1
-
-
-def _years(reading: Reading, today: date) -> Iterator[Period]:
-    del today
-    for found in _YEAR.finditer(reading.text):
-        year = int(found.group("year"))
-        yield Period(*found.span("year"), date(year, 1, 1), date(year + 1, 1, 1))
+def _longest(found: Iterator[Period]) -> list[Period]:
+    """Return the periods in order without overlaps, the longest of each place."""
+    kept: list[Period] = []
+    for period in sorted(found, key=lambda item: (item.start, -item.end, item.weak)):
+        if not kept or period.start >= kept[-1].end:
+            kept.append(period)
+        elif period.end - period.start > kept[-1].end - kept[-1].start:
+            kept[-1] = period
+    return kept
 
 
 def _days_of_month(reading: Reading, today: date) -> Iterator[Period]:
-    """Read "from 3rd to 7th of May" and "May 3-7"."""
+    """Read "from 3rd to 7th of May", "May 3-7" and "from 4-23 in next month"."""
     names = names_of(reading.context.locale)
-    for pattern in _month_patterns(reading.context.locale)[1:]:
+    for pattern in _day_patterns(reading.context.locale):
         for found in pattern.finditer(reading.text):
-            month = names.months[found.group("month").lower()]
-            first, second = int(found.group("first")), int(found.group("second"))
-            since = next_date(month, first, today)
-            if found.group("year"):
-                since = _safe_date(int(found.group("year")), month, first)
-            last = _safe_date(since.year, month, second) if since else None
+            groups = found.groupdict()
+            if " and " in found.group().lower() and not groups["from"]:
+                continue  # "18 and 19 June" are two days
+            first, second = _day_number(groups["first"]), _day_number(groups["second"])
+            past = speaks_of_past(reading, *found.span())
+            if groups.get("which"):
+                month = added(today.replace(day=1), SHIFTS[groups["which"].lower()], "month")
+                since = date_of(month.year, month.month, first) if month else None
+            elif groups.get("year"):
+                since = date_of(int(groups["year"]), names.months[groups["month"].lower()], first)
+            else:
+                number = names.months[groups["month"].lower()]
+                since = (last_date if past else next_date)(number, first, today)
+            last = date_of(since.year, since.month, second) if since else None
+            if since is not None and last is not None and last < since and groups["from"]:
+                since = added(since, -1, "month")  # "from the 27th to the 3rd of april"
             if since is None or last is None or last < since:
                 continue
             yield Period(*found.span(), since, last + timedelta(days=1))
 
 
-def _safe_date(year: int, month: int, day: int) -> date | None:
-    try:
-        return date(year, month, day)
-    except ValueError:
-        return None
+def _day_number(written: str) -> int:
+    word = written.lower().replace("-", " ")
+    return DAY_WORDS.get(word) or int(re.sub(r"\D", "", written))
 
 
-def _between(text: str, found_days: Sequence[Day]) -> Iterator[Period]:
-    """Join two days with "to" between them: "monday to friday"."""
-    for first, second in pairwise(found_days):
+def _between(
+    reading: Reading, found_days: Sequence[Day], wholes: Sequence[Period], today: date
+) -> Iterator[Period]:
+    """Join two points with "to" between them: "monday to friday", "March to May 2019"."""
+    text = reading.text
+    points = [_point(day) for day in found_days] + list(wholes)
+    tomorrow = today + timedelta(days=1)
+    points += [Period(*found.span(), today, tomorrow) for found in _NOW.finditer(text)]
+    ordered = _longest(iter(points))
+    for first, second in pairwise(ordered):
         before = _FROM.search(text[max(0, first.start - 14) : first.start])
-        spaced = before is not None and _TO_SPACED.fullmatch(text, first.end, second.start)
+        joint = _AND.get(before.group("word").lower()) if before else None
+        spaced = joint is not None and joint.fullmatch(text, first.end, second.start)
         if not spaced and not _TO.fullmatch(text, first.end, second.start):
             continue
-        start = first.start - len(before.group()) if before else first.start
-        last = _not_before(second, first.value)
-        if first.value is None or last is None:
+        if first.weak and second.weak and not before and not _is_year_range(text, first, second):
             continue
-        yield Period(start, second.end, first.value, last + timedelta(days=1))
+        start = first.start - len(before.group()) if before else first.start
+        past = bool(first.every) and speaks_of_past(reading, start, second.end)
+        since, until = _ends(first, second, today, past=past)
+        if since is not None and until is not None:
+            yield Period(start, second.end, since, until)
 
 
-def _not_before(day: Day, first: date | None) -> date | None:
-    """Return the day's first occurrence that is not before `first`; None when it has none."""
-    value = day.value
-    if value is None or first is None:
-        return None
+def _is_year_range(text: str, first: Period, second: Period) -> bool:
+    """Tell "2014-2018", "Nov-Feb" and "jan-mar" from two words that may not be months at all."""
+    if text[first.end : second.start] == "-" and first.end - first.start == 3:
+        return True
+    return text[first.start].isdigit() or (
+        text[first.start].isupper() and text[second.start].isupper()
+    )
+
+
+def _point(day: Day) -> Period:
+    until = added(day.value, 1, "day") if day.value is not None else None
+    return Period(day.start, day.end, day.value, until, day.every)
+
+
+def _ends(
+    first: Period, second: Period, today: date, *, past: bool
+) -> tuple[date | None, date | None]:
+    """Return the first day of one point and the day after the other, open years settled together."""
+    if first.every == "year" and second.every == "":
+        first = _moved_before(first, second)
+    elif first.every == "year":
+        first = _not_over(first, second, today, past=past)
+    if first.since is None or second.until is None:
+        return None, None
+    until = _not_before(second, first.since)
+    return first.since, until
+
+
+def _moved_before(first: Period, second: Period) -> Period:
+    """Return the first point in its latest year that does not start after the second."""
+    for years in range(80):
+        since = added(first.since, 1 - years, "year") if first.since else None
+        if since is not None and second.since is not None and since <= second.since:
+            return replace(first, since=since)
+    return first
+
+
+def _not_over(first: Period, second: Period, today: date, *, past: bool) -> Period:
+    """Return the first point in the year before, where the range then is not over yet."""
+    if (
+        first.since is None
+        or past
+        or first.since <= today
+        or first.until == added(first.since, 1, "day")
+    ):
+        return first  # between two days the next ones are meant
+    earlier = added(first.since, -1, "year")
+    if earlier is None:
+        return first
+    until = _not_before(second, earlier)
+    return replace(first, since=earlier) if until is not None and until > today else first
+
+
+def _not_before(point: Period, first: date) -> date | None:
+    """Return the end of the point's first occurrence that is not before `first`."""
+    since, until = point.since, point.until
+    if since is not None and until is not None and point.every == "year":
+        # its year may have been settled too late for this beginning
+        while (earlier := added(since, -1, "year")) is not None and earlier >= first:
+            since, until = earlier, added(until, -1, "year") or until
     for _ in range(60):
-        if value is None or value >= first:
-            return value
-        if not day.every:
+        if since is None or until is None or since >= first:
+            return until if since is not None else None
+        if point.every not in ("week", "month", "year"):
             return None
-        value = added(value, 1, day.every)
+        since, until = added(since, 1, point.every), added(until, 1, point.every)
     return None
-
-
-_READERS: tuple[Callable[[Reading, date], Iterator[Period]], ...] = (
-    _calendar_units,
-    _lengths_from_now,
-    _months,
-    _years,
-    _days_of_month,
-)

@@ -216,20 +216,15 @@ def _open(reader: _Reader, opening: Token) -> bool:
 
 def _open_part(reader: _Reader, part: Token) -> bool:
     """Take "a half", "a fifth" and "a quarter million"; "a third person" is none of them."""
+    bottom = Decimal(2) if part.kind == "half" else part.value
     scale = reader.peek(2)
-    if scale is not None and scale.kind == "scale" and part.value in (1, 4):
-        reader.group = scale.value / (2 if part.kind == "half" else 4)
+    if scale is not None and scale.kind == "scale" and bottom in (2, 4):
+        reader.group = scale.value / bottom
         reader.take_all(3)
-        return part.kind == "half" or part.value == 4
-    if part.kind == "half":
-        value = Decimal("0.5")
-    elif part.value > 2:
-        value = 1 / part.value
-    else:
+        return True
+    if (part.kind == "part" and bottom <= 2) or not reader.ends_at(part):
         return False
-    if not reader.ends_at(part):
-        return False
-    reader.group = value
+    reader.group = 1 / bottom
     reader.take_all(2)
     return True
 
@@ -284,7 +279,21 @@ def _takes_parts(reader: _Reader, token: Token) -> bool:
     reader.total = whole + (count - whole) / token.value
     reader.group = None
     reader.take()
+    _takes_scale_of(reader)
     return True
+
+
+def _takes_scale_of(reader: _Reader) -> None:
+    """Take "of a million" and "billion" after a fraction: "three quarters billion"."""
+    for width, kinds in ((3, ("of", "a", "scale")), (1, ("scale",))):
+        tokens = [reader.peek(ahead) for ahead in range(width)]
+        scale = tokens[-1]
+        if scale is None or scale.value < 1000:
+            continue
+        if tuple(token.kind for token in tokens if token is not None) == kinds:
+            reader.total *= scale.value
+            reader.take_all(width)
+            return
 
 
 def _takes_compound_part(reader: _Reader, tens: Token) -> bool:
@@ -316,8 +325,15 @@ def _takes_and_parts(reader: _Reader) -> bool:
         return False
     if (count.value == 1) != (part.kind == "part"):
         return False
+    scale = reader.peek(3)
+    if scale is not None and scale.kind == "scale" and scale.value < reader.smallest_scale:
+        reader.total += (reader.group or Decimal(0)) + scale.value * count.value / part.value
+        reader.group = None
+        reader.take_all(4)
+        return True
     if reader.last_scaled and reader.group is None:
-        reader.total += count.value / part.value
+        # of the scale: "five billion and three quarters"
+        reader.total += reader.smallest_scale * count.value / part.value
     else:
         reader.group = (reader.group or Decimal(0)) + count.value / part.value
     for _ in range(3):
@@ -353,6 +369,14 @@ def _takes_and(reader: _Reader) -> bool:
 
 def _takes_fraction(reader: _Reader) -> bool:
     """Take "point two five" as .25."""
+    written = reader.peek(1)
+    if written is not None and written.kind == "digits" and written.value == int(written.value):
+        digits_after = str(int(written.value))
+        if reader.group is None or len(digits_after) != written.end - written.start:
+            return False
+        reader.group += Decimal(f"0.{digits_after}")
+        reader.take_all(2)
+        return True
     digits: list[str] = []
     while (token := reader.peek(1 + len(digits))) is not None:
         if token.kind != "small" or (token.value > 9 and digits):

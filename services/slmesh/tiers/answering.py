@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest, ClassifyResponse, Label, Labels
+from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest, ClassifyResponse
 from slmesh.api.score.v1.score_pb2 import Level, ScaleScore, ScoreRequest, ScoreResponse
 from slmesh.api.types.v1 import abstention_pb2
 from slmesh.api.types.v1.abstention_pb2 import Abstention
@@ -80,17 +80,14 @@ class Classifying:
         response = ClassifyResponse(provenance=self._provenance[prediction.tier])
         if prediction.truncated_at is not None:
             response.truncated_at = prediction.truncated_at
-        labels = [
-            Label(name=self._labels[column], probability=prediction.probabilities[column])
-            for column in prediction.top(top_k)
-        ]
+        if prediction.has_content:
+            named = response.nearest if prediction.abstains else response.labels.labels
+            for column in prediction.top(top_k):
+                named.add(name=self._labels[column], probability=prediction.probabilities[column])
         if not prediction.abstains:
-            response.labels.CopyFrom(Labels(labels=labels))
             return response
         reason = abstention_pb2.ABSTENTION_REASON_OUT_OF_SCOPE
-        if prediction.has_content:
-            response.nearest.extend(labels)
-        else:
+        if not prediction.has_content:
             reason = abstention_pb2.ABSTENTION_REASON_NO_CONTENT
         response.abstention.CopyFrom(Abstention(reason=reason, confidence=prediction.confidence))
         return response

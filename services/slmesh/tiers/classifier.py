@@ -18,6 +18,7 @@ from slmesh.mesh.errors import FailedPrecondition
 from slmesh.tiers.calibration import log_sum_exp, sigmoid, softmax
 from slmesh.tiers.encoder import Encoded
 from slmesh.tiers.linear import LinearScores, LinearTier
+from slmesh.tiers.neighbours import Neighbours
 
 __all__ = [
     "ENCODER",
@@ -139,22 +140,51 @@ class EncoderHead:
         bias: (C,).
         linear_share: What the linear tier's scores are multiplied with before they are added.
         centroids: (C, D), each of length 1.
+        neighbours: Training texts whose votes are added, or None.
     """
 
     def __init__(
-        self, weights: np.ndarray, bias: np.ndarray, linear_share: float, centroids: np.ndarray
+        self,
+        weights: np.ndarray,
+        bias: np.ndarray,
+        linear_share: float,
+        centroids: np.ndarray,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """Keep the arrays in float32."""
+        self._neighbours = neighbours
         self._weights = weights.astype(np.float32)
         self._bias = bias.astype(np.float32)
         self._linear_share = np.float32(linear_share)
         self.centroids = centroids.astype(np.float32)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, np.ndarray], calibration: Mapping[str, Any], prefix: str = ""
+    ) -> EncoderHead:
+        """Return the head of a bundle.
+
+        Args:
+            tensors: ``weights``, ``bias``, ``centroids`` and perhaps those of
+                ``neighbours.neighbour_arrays``, each under the prefix.
+            calibration: Of the encoder tier.
+            prefix: What the names of the arrays begin with.
+        """
+        return cls(
+            tensors[f"{prefix}weights"],
+            tensors[f"{prefix}bias"],
+            calibration["linear_share"],
+            tensors[f"{prefix}centroids"],
+            Neighbours.from_tensors(tensors, calibration, prefix),
+        )
 
     def logits(self, embeddings: np.ndarray, linear_scores: np.ndarray) -> np.ndarray:
         """Return logits (B, C) from embeddings (B, D) and the linear tier's scores (B, C)."""
         logits: np.ndarray = (
             embeddings @ self._weights + self._bias + self._linear_share * linear_scores
         )
+        if self._neighbours is not None:
+            logits += self._neighbours.logits(embeddings)
         return logits
 
 
@@ -190,11 +220,8 @@ class TwoTierClassifier:
         self._encoder = encoder if prefix + "encoder.weights" in tensors else None
         self._head: EncoderHead | None = None
         if self._encoder is not None:
-            self._head = EncoderHead(
-                tensors[prefix + "encoder.weights"],
-                tensors[prefix + "encoder.bias"],
-                calibration[ENCODER]["linear_share"],
-                tensors[prefix + "encoder.centroids"],
+            self._head = EncoderHead.from_tensors(
+                tensors, calibration[ENCODER], f"{prefix}{ENCODER}."
             )
         self._calibration = calibration
         self._thresholds = thresholds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,17 +57,18 @@ class LinearFeatures:
     def rows(self, texts: Sequence[str]) -> Rows:
         """Return the features of each text."""
         ngrams = self.hasher.transform(texts)
-        columns = self._column_of[ngrams.buckets]
+        columns = self._column_of.take(ngrams.buckets)
         kept = np.flatnonzero(columns >= 0)
-        columns = columns[kept]
+        columns = columns.take(kept)
         row_starts = np.searchsorted(kept, ngrams.row_starts)
-        sizes = np.diff(row_starts)
-        values = (1.0 + np.log(ngrams.counts[kept])) * self.rarity[columns]
+        sizes = row_starts[1:] - row_starts[:-1]
+        values = (1.0 + np.log(ngrams.counts.take(kept))) * self.rarity.take(columns)
         # Sums of squares by prefix sums, because reduceat cannot do empty rows.
-        squares = np.concatenate(([0.0], np.cumsum(values.astype(np.float64) ** 2)))
+        squares = np.zeros(len(values) + 1)
+        np.cumsum(np.square(values, dtype=np.float64), out=squares[1:])
         norms = np.sqrt(squares[row_starts[1:]] - squares[row_starts[:-1]])
         values = values / np.repeat(norms, sizes)
-        all_sizes = np.diff(ngrams.row_starts)
+        all_sizes = ngrams.row_starts[1:] - ngrams.row_starts[:-1]
         known = (sizes / np.maximum(all_sizes, 1)).astype(np.float32)
         return Rows(row_starts, columns, values.astype(np.float32), known, all_sizes > 0)
 
@@ -139,10 +141,14 @@ class LinearTier:
     def scores(self, texts: Sequence[str]) -> LinearScores:
         """Return the score of each text for each class."""
         rows = self.features.rows(texts)
-        scores = np.tile(self._bias, (len(texts), 1))
-        for i, (start, end) in enumerate(zip(rows.row_starts, rows.row_starts[1:], strict=False)):
+        scores = np.repeat(self._bias[None], len(texts), axis=0)
+        bounds = rows.row_starts.tolist()
+        for i, (start, end) in enumerate(pairwise(bounds)):
             if end > start:
-                scores[i] += rows.values[start:end] @ self._weights[rows.columns[start:end]]
+                # take: gathering rows by an index in brackets was measured two to five times slower
+                scores[i] += rows.values[start:end] @ self._weights.take(
+                    rows.columns[start:end], axis=0
+                )
         cuts = tuple(READ_CODE_POINTS if len(text) > READ_CODE_POINTS else None for text in texts)
         return LinearScores(scores, rows.known, rows.has_content, cuts)
 

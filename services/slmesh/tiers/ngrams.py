@@ -67,6 +67,7 @@ class NgramHasher:
         self.bits = bits
         self.word_sizes = tuple(word_sizes)
         self.char_sizes = tuple(char_sizes)
+        self._char_sizes = np.array(self.char_sizes, np.int64).reshape(-1, 1)  # (S, 1)
         self._down = np.uint64(64 - bits)
         # A text has at most one space more than twice its code points, and 1 at either end.
         length = 2 * READ_CODE_POINTS + _CHUNK_CODE_POINTS + 4
@@ -95,58 +96,55 @@ class NgramHasher:
         prefix = np.zeros(len(codes) + 1, np.uint64)
         np.cumsum(codes * self._powers[: len(codes)], out=prefix[1:])
         spaces = np.flatnonzero(codes == _SPACE)
-        starts, ends = self._char_pieces(codes, spaces)
-        word_starts, word_ends = self._word_pieces(spaces)
-        hashes = (prefix[ends] - prefix[starts]) * self._inverses[starts]
-        word_hashes = (prefix[word_ends] - prefix[word_starts]) * self._inverses[word_starts]
-        hashes = np.concatenate((hashes, word_hashes ^ _WORD_SALT))
-        hashes = (hashes ^ (hashes >> _SHIFT)) * _MIX
+        gaps = spaces[1:] - spaces[:-1]
+        starts, ends = self._char_pieces(spaces, gaps)
+        characters = len(starts)
+        word_starts, word_ends = self._word_pieces(spaces, gaps)
+        starts, ends = np.concatenate((starts, word_starts)), np.concatenate((ends, word_ends))
+        hashes = (prefix.take(ends) - prefix.take(starts)) * self._inverses.take(starts)
+        hashes[characters:] ^= _WORD_SALT
+        hashes ^= hashes >> _SHIFT
+        hashes *= _MIX
         buckets = (hashes ^ (hashes >> _SHIFT)) * _MIX >> self._down
-        row_of = rows[np.concatenate((starts, word_starts))].astype(np.uint64)
+        row_of = rows.take(starts).astype(np.uint64)
         # One sort groups by text and by bucket; a text's equal n-grams become one with a count.
         keys = np.sort((row_of << np.uint64(32)) | buckets)
-        first = np.flatnonzero(np.append(np.ones(len(keys[:1]), bool), keys[1:] != keys[:-1]))
-        counts = np.diff(first, append=len(keys)).astype(np.float32)
-        keys = keys[first]
+        new = np.ones(len(keys) + 1, bool)  # the end stands for one more
+        np.not_equal(keys[1:], keys[:-1], out=new[1:-1])
+        first = np.flatnonzero(new)
+        counts = (first[1:] - first[:-1]).astype(np.float32)
+        keys = keys[first[:-1]]
         bounds = np.arange(len(spaced) + 1, dtype=np.uint64) << np.uint64(32)
         return Ngrams(
             np.searchsorted(keys, bounds), (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32), counts
         )
 
-    def _char_pieces(self, codes: np.ndarray, spaces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return starts and ends of all character n-grams: spaces only at their ends."""
-        length = len(codes)
-        is_space = codes == _SPACE
-        # The first space at or after each place tells how far an n-gram may reach.
-        next_space = np.full(length + 1, length)
-        index = np.searchsorted(spaces, np.arange(length))
-        next_space[:length] = np.append(spaces, length)[index]
-        places = np.arange(length)
-        starts, ends = [], []
-        for size in self.char_sizes:
-            last = length - size + 1
-            if last <= 0:
-                continue
-            inside = next_space[1 : last + 1] >= places[:last] + size - 1
-            if size == 2:  # two spaces: the seam of two texts
-                inside &= ~(is_space[:last] & is_space[1 : last + 1])
-            chosen = np.flatnonzero(inside)
-            starts.append(chosen)
-            ends.append(chosen + size)
-        if not starts:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.concatenate(starts), np.concatenate(ends)
+    def _char_pieces(self, spaces: np.ndarray, gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return starts and ends of all character n-grams: spaces only at their ends.
 
-    def _word_pieces(self, spaces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        Args:
+            spaces: Where spaces are; the first one is at 0, and one is last.
+            gaps: How far each is from the next one.
+        """
+        # An n-gram may reach to behind the first space after its start, which itself it may hold.
+        reach = np.repeat(spaces[1:] + 1, gaps)  # (L - 1,)
+        ends = np.arange(len(reach)) + self._char_sizes  # (S, L - 1)
+        inside = ends <= reach
+        if 2 in self.char_sizes:  # two spaces: the seam of two texts
+            inside[self.char_sizes.index(2), spaces[:-1][gaps == 1]] = False
+        chosen = np.flatnonzero(inside)
+        return chosen % len(reach), ends.ravel().take(chosen)
+
+    def _word_pieces(self, spaces: np.ndarray, gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return starts and ends of all word n-grams, the spaces around them left out."""
         starts, ends = [], []
-        word = np.diff(spaces) > 1  # (W,): no word stands between the spaces of a seam
+        word = gaps > 1  # (W,): no word stands between the spaces of a seam
         for size in self.word_sizes:
             if len(word) < size:
                 continue
-            whole = word[: len(word) - size + 1].copy()
+            whole = word[: len(word) - size + 1]
             for k in range(1, size):
-                whole &= word[k : len(word) - size + 1 + k]
+                whole = whole & word[k : len(word) - size + 1 + k]
             chosen = np.flatnonzero(whole)
             starts.append(spaces[chosen] + 1)
             ends.append(spaces[chosen + size])

@@ -151,6 +151,15 @@ def _encoder_method(recipe: Recipe) -> str:
     )
 
 
+def _neighbour_method(encoder: Mapping[str, Any]) -> str:
+    if "neighbour_share" not in encoder:
+        return "."
+    return (
+        f" and {encoder['neighbour_share']} times the votes of the training texts near it (a kernel of"
+        f" width {encoder['neighbour_width']} in cosine)."
+    )
+
+
 def _scope_rows(recipe: Recipe) -> str:
     if "fine_tuning" in recipe.encoder:
         return "out of fold (linear) and on validation rows (encoder, which has seen the others)"
@@ -170,7 +179,7 @@ def _method(recipe: Recipe, train: LabelledRows, tiers: TrainedTiers) -> list[st
         sentences.append(
             f"encoder: {_encoder_method(recipe)}, plus {encoder['linear_share']} times"
         )
-        sentences[-1] += " the linear tier's scores."
+        sentences[-1] += " the linear tier's scores" + _neighbour_method(encoder)
     temperatures = f"Temperatures on validation rows: {linear['temperature']:.3f} linear"
     sentences.append(
         temperatures + (f", {encoder['temperature']:.3f} encoder." if encoder else ".")

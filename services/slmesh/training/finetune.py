@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from slmesh.training.column_groups import grouped_loss, nearest_in_group
 from slmesh.training.lora import TunedClassifier, adapter_arrays, insert_adapters
 from slmesh.weights.fetch import Progress, silent
 
@@ -42,6 +43,8 @@ class TuningRows:
         outside: Training texts out of scope.
         held_texts: Validation texts in scope, only watched.
         held_labels: int (V,).
+        groups: int (C,), see ``column_groups``; empty for one group.
+        weights: (C,) of a row by its column; empty for 1.
     """
 
     texts: Sequence[str]
@@ -49,6 +52,8 @@ class TuningRows:
     outside: Sequence[str] = ()
     held_texts: Sequence[str] = ()
     held_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ class _Tuning:
             backbone, local_files_only=True, use_safetensors=True, add_pooling_layer=False
         )
         classes = int(rows.labels.max()) + 1
+        self.groups = rows.groups if len(rows.groups) else np.zeros(classes, int)
+        self.weights = rows.weights if len(rows.weights) else np.ones(classes, np.float32)
         head = torch.zeros(encoder.config.hidden_size, classes)
         self.model = TunedClassifier(encoder, numbers["layers"], head).to(self.device)
         self.inside: list[np.ndarray] = []
@@ -243,11 +250,8 @@ class _Tuning:
         below, mask = self._padded([row for row, _ in batch])
         columns = torch.tensor([column for _, column in batch], device=self.device)
         logits = self.model(below, mask)
-        inside = columns != _OUTSIDE
-        smoothing = self.numbers["label_smoothing"]
-        loss: torch.Tensor = torch.nn.functional.cross_entropy(
-            logits[inside], columns[inside], label_smoothing=smoothing
-        )
+        inside, smoothing = columns != _OUTSIDE, self.numbers["label_smoothing"]
+        loss = grouped_loss(logits[inside], columns[inside], self.groups, self.weights, smoothing)
         if not bool(inside.all()):
             # Outlier exposure (Hendrycks et al., arXiv 1812.04606): no label is likelier.
             flat = -torch.log_softmax(logits[~inside], dim=1).mean()
@@ -314,7 +318,8 @@ class _Tuning:
         self._put(self.average)
         self.model.eval()
         embeddings = self._embedded(self.held)
-        found = (embeddings @ self.model.weights + self.model.bias).argmax(1).cpu().numpy()
+        logits = (embeddings @ self.model.weights + self.model.bias).cpu().numpy()
+        found = nearest_in_group(logits, self.rows.held_labels, self.groups)
         self._put(current)
         return float((found == self.rows.held_labels).mean())
 
@@ -328,6 +333,7 @@ class _Tuning:
         trained_by = {key: value for key, value in self.numbers.items() if key != "strength"}
         content = [trained_by, self.seed, list(rows.texts), list(rows.outside)]
         content += [rows.labels.tolist(), list(rows.held_texts)]
+        content += [array.tolist() for array in (rows.groups, rows.weights) if len(array)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _record(self) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.tiers.calibration import fit_logistic
+from slmesh.tiers.calibration import fit_logistic, fit_temperature, log_sum_exp
 from slmesh.tiers.classifier import EncoderHead, TierOutput
 from slmesh.tiers.linear import LinearFeatures, LinearTier, quantise_columns
 from slmesh.tiers.ngrams import NgramHasher
@@ -180,22 +181,27 @@ def best_linear_share(
     linear_scores: np.ndarray,
     labels: np.ndarray,
     candidates: Sequence[float],
+    neighbours: Mapping[str, float] = MappingProxyType({}),
 ) -> float:
     """Return the share of the linear tier with the least log-loss among the most accurate ones.
 
     Args:
-        head: See :func:`fit_head`.
+        head: See :func:`fit_head`, and ``tiers.neighbours.neighbour_arrays`` where it has some.
         embeddings: (B, D) of validation texts.
         linear_scores: (B, C).
         labels: int (B,).
         candidates: Shares to try.
+        neighbours: ``neighbour_width`` and ``neighbour_share`` of a head with neighbours.
     """
-    accuracies = []
+    found: list[tuple[float, float, float]] = []
     for share in candidates:
-        model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
-        found = model.logits(embeddings, linear_scores).argmax(axis=1)
-        accuracies.append(float((found == labels).mean()))
-    return float(candidates[int(np.argmax(accuracies))])
+        model = EncoderHead.from_tensors(head, {**neighbours, "linear_share": share})
+        logits = model.logits(embeddings, linear_scores)
+        accuracy = float((logits.argmax(axis=1) == labels).mean())
+        scaled = logits / fit_temperature(logits, labels)
+        loss = float((log_sum_exp(scaled) - scaled[np.arange(len(labels)), labels]).mean())
+        found.append((-accuracy, loss, float(share)))
+    return min(found)[2]
 
 
 def fit_scope(

@@ -7,13 +7,21 @@ into a backbone needs numpy alone and is ``slmesh.weights.adapter``; this module
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["LoraLinear", "TunedClassifier", "adapter_arrays", "insert_adapters"]
+__all__ = [
+    "LoraLinear",
+    "TunedClassifier",
+    "TunedEncoder",
+    "adapter_arrays",
+    "insert_adapters",
+    "put_adapter",
+]
 
 
 class LoraLinear(torch.nn.Module):
@@ -43,10 +51,40 @@ class LoraLinear(torch.nn.Module):
         return whole
 
 
-class TunedClassifier(torch.nn.Module):
-    """The layers that are tuned, mean pooling and head.
+class TunedEncoder(torch.nn.Module):
+    """An encoder of which the last layers are tuned.
 
     Layers below them do not change, so what they make of each text is computed once.
+
+    Args:
+        encoder: A transformers encoder of BERT's build.
+        layers: How many of its last layers are tuned.
+    """
+
+    def __init__(self, encoder: Any, layers: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.first = len(encoder.encoder.layer) - layers
+
+    def below(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return what the first tuned layer reads, (B, T, D)."""
+        hidden = self.encoder.embeddings(input_ids=ids)
+        return self._layers(hidden, mask, slice(0, self.first))
+
+    def above(self, below: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return what the tuned layers make of it, (B, T, D)."""
+        return self._layers(below, mask, slice(self.first, None))
+
+    def _layers(self, hidden: torch.Tensor, mask: torch.Tensor, chosen: slice) -> torch.Tensor:
+        unseen = torch.where(mask[:, None, None, :] > 0, 0.0, -1e9)  # (B, 1, 1, T), added to scores
+        for layer in self.encoder.encoder.layer[chosen]:
+            made = layer(hidden, unseen)
+            hidden = made[0] if isinstance(made, tuple) else made
+        return hidden
+
+
+class TunedClassifier(TunedEncoder):
+    """The layers that are tuned, mean pooling and head.
 
     Args:
         encoder: A transformers encoder of BERT's build.
@@ -55,20 +93,13 @@ class TunedClassifier(torch.nn.Module):
     """
 
     def __init__(self, encoder: Any, layers: int, weights: torch.Tensor) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.first = len(encoder.encoder.layer) - layers
+        super().__init__(encoder, layers)
         self.weights = torch.nn.Parameter(weights)  # (D, C)
         self.bias = torch.nn.Parameter(torch.zeros(weights.shape[1]))
 
-    def below(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what the first tuned layer reads, (B, T, D)."""
-        hidden = self.encoder.embeddings(input_ids=ids)
-        return self._layers(hidden, mask, slice(0, self.first))
-
     def embed(self, below: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return embeddings of length 1, (B, D)."""
-        hidden = self._layers(below, mask, slice(self.first, None))
+        hidden = self.above(below, mask)
         weight = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
         mean = (hidden * weight).sum(1) / weight.sum(1)
         return torch.nn.functional.normalize(mean, dim=1)
@@ -77,13 +108,6 @@ class TunedClassifier(torch.nn.Module):
         """Return logits (B, C)."""
         logits: torch.Tensor = self.embed(below, mask) @ self.weights + self.bias
         return logits
-
-    def _layers(self, hidden: torch.Tensor, mask: torch.Tensor, chosen: slice) -> torch.Tensor:
-        unseen = torch.where(mask[:, None, None, :] > 0, 0.0, -1e9)  # (B, 1, 1, T), added to scores
-        for layer in self.encoder.encoder.layer[chosen]:
-            made = layer(hidden, unseen)
-            hidden = made[0] if isinstance(made, tuple) else made
-        return hidden
 
 
 def insert_adapters(
@@ -111,6 +135,39 @@ def insert_adapters(
         small = parameter.ndim == 1 and name.startswith(within)
         parameter.requires_grad_(adapter or small)
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def put_adapter(
+    inserted: Mapping[str, torch.nn.Parameter], adapter: Mapping[str, np.ndarray]
+) -> str:
+    """Let adapters begin where another training ended, and return a digest of where that is.
+
+    Args:
+        inserted: What :func:`insert_adapters` returned.
+        adapter: See :func:`adapter_arrays`.
+
+    Raises:
+        ValueError: It is of another rank or of other layers.
+    """
+    digest = hashlib.sha256()
+    with torch.no_grad():
+        for name, parameter in inserted.items():
+            matrix = name.endswith((".a", ".b"))
+            key = (
+                f"{name[:-2]}.weight{name[-2:]}"
+                if matrix
+                else f"{name.replace('.base.', '.')}.delta"
+            )
+            if key not in adapter or adapter[key].shape != tuple(parameter.shape):
+                found = adapter[key].shape if key in adapter else "not there"
+                raise ValueError(
+                    f"the adapter to begin from does not fit: '{key}' is {found}, expected"
+                    f" {tuple(parameter.shape)}"
+                )
+            value = torch.tensor(adapter[key].astype(np.float32))
+            parameter.copy_(value if matrix else parameter + value)
+            digest.update(adapter[key].tobytes())
+    return digest.hexdigest()
 
 
 def adapter_arrays(

@@ -10,13 +10,14 @@ from slmesh.mesh.errors import FailedPrecondition, NotFound
 from slmesh.mesh.naming import suggestion
 from slmesh.training import ranking, screening, tagging
 from slmesh.training.classify import train_classifier
+from slmesh.training.extract import train_extractor
 from slmesh.training.recipe import load_recipe
 from slmesh.training.score import train_scorer
 from slmesh.weights.fetch import Progress, silent
 
 __all__ = ["find_recipe", "train"]
 
-_TRAINERS = {"classify": train_classifier, "score": train_scorer}
+_TRAINERS = {"classify": train_classifier, "score": train_scorer, "extract": train_extractor}
 
 
 def train(

@@ -71,10 +71,7 @@ def recalibrate(
             float(recipe.scope["most_right_answers_lost"]),
         )
         return replace(fitted, calibration=calibration, thresholds={"linear_scope": threshold})
-    head, share = fitted.tensors, fitted.calibration[ENCODER]["linear_share"]
-    model = EncoderHead(
-        head["encoder.weights"], head["encoder.bias"], share, head["encoder.centroids"]
-    )
+    model = EncoderHead.from_tensors(fitted.tensors, fitted.calibration[ENCODER], f"{ENCODER}.")
     views, out_views = (
         Views(
             scores,
@@ -89,8 +86,8 @@ def recalibrate(
         encoder_features(model, out_views),
     )
     calibration[ENCODER] = {
+        **fitted.calibration[ENCODER],
         "temperature": fit_temperature(logits, examples.held_labels),
-        "linear_share": share,
         **scope.numbers(),
     }
     thresholds = choose_thresholds(recipe, examples, calibration, model, views, out_views)

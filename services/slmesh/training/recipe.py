@@ -23,6 +23,8 @@ _KEYS = ("name", "version", "contract", "seed", "description", "data", "linear",
 _OPTIONAL_KEYS = ("scales", "limits")
 _SET_KEYS = ("name", "source", "commit", "licence", "attribution", "files")
 _FILE_KEYS = ("path", "sha256", "split", "kind", "text", "label", "skip", "rows", "levels")
+_FILE_KEYS += ("asked", "about")
+_SPLITS = ("train", "validation", "bucket", "buckets")
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,18 @@ class DataFile:
         path: Relative to the data folder, or to the recipe's folder when it starts with ``./``.
         sha256: Hexadecimal digest of its bytes.
         split: ``train``, ``validation``, or ``bucket``: rows in bucket 7 of the digest of their
-            text validate, the others train.
-        kind: What its rows are for: ``in_scope``, ``out_of_scope``, or the name of a scale.
+            text validate, the others train; or ``buckets``: of a file with test rows too, buckets
+            0 to 6 train, 7 validates, 8 and 9 are left alone.
+        kind: What its rows are for: ``in_scope``, ``out_of_scope``, or the name of a scale; for an
+            extractor ``in_scope``, or ``beside`` for fields that are learnt and forgotten.
         text: The column with the text.
         label: The column with the label, or "".
         skip: Columns and the values whose rows are left out.
         rows: How many rows to draw at most; all when 0.
         levels: For a scale, the level of each value of the label column, as JSON; rows with
             another value are left out. ``"*"`` is the level of all rows.
+        asked: For an extractor, the column with the fields that had been asked for, or "".
+        about: For an extractor, the column with the kind of text, told beside the fields, or "".
     """
 
     path: str
@@ -52,6 +58,8 @@ class DataFile:
     skip: Mapping[str, list[str]]
     rows: int
     levels: Mapping[str, str]
+    asked: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Recipe:
         digest: ``sha256:`` and the digest of the recipe file.
         name: The model's name.
         version: The version of the bundle it makes.
-        contract: ``classify`` or ``score``.
+        contract: ``classify``, ``score`` or ``extract``.
         seed: Of everything random.
         description: One paragraph for the card.
         data: The data sets.
@@ -129,7 +137,7 @@ def _data_set(path: Path, entry: Mapping[str, Any]) -> DataSet:
     files = []
     for item in entry["files"]:
         _check_keys(where, item, ("path", "sha256", "split", "kind"), _FILE_KEYS)
-        if item["split"] not in ("train", "validation", "bucket"):
+        if item["split"] not in _SPLITS:
             raise FailedPrecondition(
                 f"{where}: unknown split '{item['split']}'", reason="INVALID_RECIPE"
             )

@@ -128,6 +128,10 @@ def split_rows(
         return list(rows), []
     if file.split == "validation":
         return [], list(rows)
+    if file.split == "buckets":
+        rows = [
+            row for row in rows if bucket(normalised(str(row[file.text]))) <= _VALIDATION_BUCKET
+        ]
     held = [validates(str(row[file.text])) for row in rows]
     train = [row for row, out in zip(rows, held, strict=True) if not out]
     return train, [row for row, out in zip(rows, held, strict=True) if out]

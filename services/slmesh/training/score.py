@@ -34,33 +34,22 @@ def train_scorer(recipe: Recipe, data_dir: Path, cache_dir: Path, progress: Prog
     Raises:
         FailedPrecondition: A data file is missing or not the pinned one, or a level has no rows.
     """
-    backbone_digest = ""
-    if recipe.encoder:
-        backbone_digest = compile_backbone(recipe.encoder["backbone"], cache_dir, progress).digest
-    trained: dict[str, TrainedTiers] = {}
+    examples: dict[str, Examples] = {}
     held: dict[str, list[Row]] = {}
-    sizes: dict[str, int] = {}
     for scale, levels in recipe.scales.items():
         train, held[scale] = read_scale(recipe, scale, data_dir)
-        sizes[scale] = len(train)
-        examples = scale_examples(levels, train, held[scale])
-
-        def show(step: str, fraction: float, scale: str = scale) -> None:
-            progress(f"{scale}: {step}", fraction)
-
-        if backbone_digest:
-            trained[scale] = train_tiers(recipe, examples, cache_dir, backbone_digest, show)
-        else:
-            trained[scale] = train_linear_alone(recipe, examples, show)
+        examples[scale] = scale_examples(levels, train, held[scale])
+    trained, entries, adapter = _trained(recipe, examples, cache_dir, progress)
     draft = Draft(
         recipe,
-        _content(recipe, trained, backbone_digest),
+        _content(recipe, trained, entries),
         {
             f"{scale}.{name}": array
             for scale, tiers in trained.items()
             for name, array in tiers.tensors.items()
-        },
-        _method(recipe, trained, sizes),
+        }
+        | adapter,
+        _method(recipe, trained, {scale: len(rows.texts) for scale, rows in examples.items()}),
         (recipe.folder / "golden.jsonl").read_text(encoding="utf-8"),
     )
     return publish(
@@ -69,6 +58,35 @@ def train_scorer(recipe: Recipe, data_dir: Path, cache_dir: Path, progress: Prog
         recipe.folder / recipe.version,
         progress,
     )
+
+
+def _trained(
+    recipe: Recipe, examples: Mapping[str, Examples], cache_dir: Path, progress: Progress
+) -> tuple[dict[str, TrainedTiers], dict[str, Any], dict[str, np.ndarray]]:
+    """Return the tiers of each scale, what the bundle says of tiers, and the adapter's arrays."""
+
+    def shown(scale: str) -> Progress:
+        return lambda step, fraction: progress(f"{scale}: {step}", fraction)
+
+    if not recipe.encoder:
+        alone = {s: train_linear_alone(recipe, e, shown(s)) for s, e in examples.items()}
+        return alone, tier_entries(recipe, ""), {}
+    heads: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    adapter: dict[str, np.ndarray] = {}
+    if "fine_tuning" in recipe.encoder:
+        from slmesh.training.tuned_scales import tune_scales  # needs torch
+
+        encoder, heads = tune_scales(recipe, examples, cache_dir, progress)
+        digest, adapter = encoder.adapted_digest, encoder.arrays
+        entries = tier_entries(recipe, encoder.backbone_digest, digest)
+    else:
+        digest = compile_backbone(recipe.encoder["backbone"], cache_dir, progress).digest
+        entries = tier_entries(recipe, digest)
+    tiers = {
+        scale: train_tiers(recipe, rows, cache_dir, digest, shown(scale), heads.get(scale))
+        for scale, rows in examples.items()
+    }
+    return tiers, entries, adapter
 
 
 def scale_examples(levels: Sequence[str], train: Sequence[Row], held: Sequence[Row]) -> Examples:
@@ -117,7 +135,7 @@ def _level(row: Any, file: DataFile) -> str | None:
 
 
 def _content(
-    recipe: Recipe, trained: Mapping[str, TrainedTiers], backbone_digest: str
+    recipe: Recipe, trained: Mapping[str, TrainedTiers], entries: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "name": recipe.name,
@@ -126,7 +144,7 @@ def _content(
         "label_set": {
             "labels": [f"{s}/{lv}" for s, levels in recipe.scales.items() for lv in levels]
         },
-        **tier_entries(recipe, backbone_digest),
+        **entries,
         "calibration": {scale: tiers.calibration for scale, tiers in trained.items()},
         "thresholds": {scale: tiers.thresholds for scale, tiers in trained.items()},
         "parameters": {
@@ -140,7 +158,9 @@ def _content(
 
 
 def _method(recipe: Recipe, trained: dict[str, TrainedTiers], sizes: dict[str, int]) -> list[str]:
-    sentences = []
+    frozen = "fine_tuning" not in recipe.encoder
+    head = "a logistic head on" if frozen else "a head on the fine-tuned"
+    sentences = [] if frozen else [_tuning_method(recipe)]
     for scale, tiers in trained.items():
         linear, encoder = tiers.calibration["linear"], tiers.calibration.get("encoder")
         sentence = (
@@ -149,11 +169,21 @@ def _method(recipe: Recipe, trained: dict[str, TrainedTiers], sizes: dict[str, i
         )
         if encoder:
             sentence += (
-                f"; the encoder tier is a logistic head on {recipe.encoder['backbone']}, frozen,"
-                f" int8, plus {encoder['linear_share']} times the linear tier's scores;"
+                f"; the encoder tier is {head} {recipe.encoder['backbone']}, int8, plus"
+                f" {encoder['linear_share']} times the linear tier's scores;"
                 f" temperatures {linear['temperature']:.3f} and {encoder['temperature']:.3f}."
             )
         else:
             sentence += f"; temperature {linear['temperature']:.3f}."
         sentences.append(sentence)
     return sentences
+
+
+def _tuning_method(recipe: Recipe) -> str:
+    numbers = recipe.encoder["fine_tuning"]
+    return (
+        f"{recipe.encoder['backbone']} is fine-tuned on all scales together: its last"
+        f" {numbers['layers']} layers through adapters of rank {numbers['rank']} for"
+        f" {numbers['epochs']} epochs, levels of a scale weighted alike, weights averaged, merged and"
+        " made int8."
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from slmesh.mesh.bundle import digest_of
 from slmesh.training.finetune import FineTuned, TuningRows, fine_tune
 from slmesh.training.recipe import Recipe
@@ -17,7 +19,7 @@ from slmesh.weights.adapter import PREFIX
 from slmesh.weights.compile import backbone_folder, compile_adapted
 from slmesh.weights.fetch import Progress
 
-__all__ = ["TunedTiers", "train_tuned_tiers"]
+__all__ = ["TunedEncoder", "TunedTiers", "train_tuned_tiers", "tune_encoder"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,6 @@ def train_tuned_tiers(
     Raises:
         FailedPrecondition: A digest is wrong, or what it takes is not installed.
     """
-    reference = recipe.encoder["backbone"]
-    backbone = backbone_folder(reference, cache_dir, progress)
     rows = TuningRows(
         examples.texts,
         examples.labels,
@@ -62,13 +62,53 @@ def train_tuned_tiers(
         examples.held_texts,
         examples.held_labels,
     )
+    encoder = tune_encoder(recipe, rows, cache_dir, progress)
+    tuned = encoder.tuned
+    head = (tuned.weights, tuned.bias)
+    tiers = train_tiers(recipe, examples, cache_dir, encoder.adapted_digest, progress, head)
+    tiers.tensors.update(encoder.arrays)
+    return TunedTiers(tiers, encoder.backbone_digest, encoder.adapted_digest, tuned)
+
+
+@dataclass(frozen=True)
+class TunedEncoder:
+    """A fine-tuned encoder, compiled.
+
+    Attributes:
+        backbone_digest: Digest of the backbone before fine-tuning.
+        adapted_digest: What the fine-tuned encoder is compiled under.
+        tuned: The fine-tuning.
+    """
+
+    backbone_digest: str
+    adapted_digest: str
+    tuned: FineTuned
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The adapter as a bundle holds it."""
+        return {PREFIX + name: array for name, array in self.tuned.adapter.items()}
+
+
+def tune_encoder(
+    recipe: Recipe, rows: TuningRows, cache_dir: Path, progress: Progress
+) -> TunedEncoder:
+    """Fine-tune the encoder of a recipe and compile what serving will run.
+
+    Args:
+        recipe: The numbers; those of the fine-tuning are ``encoder.fine_tuning``.
+        rows: The rows.
+        cache_dir: The folder of everything fetched or compiled, and of checkpoints.
+        progress: Told of each step.
+
+    Raises:
+        FailedPrecondition: A digest is wrong, or what it takes is not installed.
+    """
+    reference = recipe.encoder["backbone"]
+    backbone = backbone_folder(reference, cache_dir, progress)
     checkpoint = cache_dir / "training" / recipe.name
     numbers = recipe.encoder["fine_tuning"]
     tuned = fine_tune(backbone, rows, numbers, recipe.seed, checkpoint, progress)
     name = f"{recipe.name} {recipe.version}"
     compiled = compile_adapted(reference, tuned.adapter, cache_dir, progress, name=name)
-    head = (tuned.weights, tuned.bias)
-    tiers = train_tiers(recipe, examples, cache_dir, compiled.digest, progress, head)
-    tiers.tensors.update({PREFIX + name: array for name, array in tuned.adapter.items()})
-    digest = digest_of(backbone / "model.safetensors")
-    return TunedTiers(tiers, digest, compiled.digest, tuned)
+    return TunedEncoder(digest_of(backbone / "model.safetensors"), compiled.digest, tuned)

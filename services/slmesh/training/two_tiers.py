@@ -24,6 +24,7 @@ from slmesh.tiers.classifier import (
 )
 from slmesh.tiers.encoder import Encoded
 from slmesh.tiers.linear import LinearScores
+from slmesh.tiers.neighbours import neighbour_arrays
 from slmesh.training.embeddings import embed
 from slmesh.training.fit import (
     SwitchRows,
@@ -128,10 +129,8 @@ def train_tiers(
     arrays = fit_linear(examples.texts, examples.labels, recipe.linear)
     tier = linear_tier(arrays, recipe.linear)
     progress("fitting the encoder's head", 0.3)
-    if tuned_head is None:
-        head = fit_head(train, examples.labels, recipe.encoder)
-    else:
-        head = head_arrays(*tuned_head, train, examples.labels)
+    numbers = _neighbour_numbers(recipe)
+    head = _head(recipe, train, examples.labels, tuned_head)
     held_views = Views(tier.scores(examples.held_texts), held)
     out_views = Views(tier.scores(examples.held_outside), held_outside)
     share = best_linear_share(
@@ -140,22 +139,46 @@ def train_tiers(
         held_views.linear.scores,
         examples.held_labels,
         recipe.encoder["linear_shares"],
+        numbers,
     )
-    model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
+    numbers["linear_share"] = share
+    model = EncoderHead.from_tensors(head, numbers)
     progress("fitting the scope models", 0.5)
     fixed = None if tuned_head is None else model
-    unseen = _unseen_features(recipe, examples, (train, outside), share, fixed, progress)
-    calibration = _calibrated(examples, model, share, (held_views, out_views), unseen, tuned_head)
+    unseen = _unseen_features(recipe, examples, (train, outside), numbers, fixed, progress)
+    calibration = _calibrated(examples, model, numbers, (held_views, out_views), unseen, tuned_head)
     thresholds = choose_thresholds(recipe, examples, calibration, model, held_views, out_views)
     tensors = {f"linear.{name}": array for name, array in arrays.items()}
     tensors |= {f"encoder.{name}": array for name, array in head.items()}
     return TrainedTiers(tensors, calibration, thresholds)
 
 
+def _neighbour_numbers(recipe: Recipe) -> dict[str, float]:
+    """Return what an encoder's calibration says of neighbours; nothing when it has none."""
+    numbers = recipe.encoder.get("neighbours", {})
+    return {f"neighbour_{name}": float(numbers[name]) for name in sorted(numbers)}
+
+
+def _head(
+    recipe: Recipe,
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    tuned: tuple[np.ndarray, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the arrays of the encoder's head, fitted where it was not trained with the encoder."""
+    if tuned is None:
+        arrays = fit_head(embeddings, labels, recipe.encoder)
+    else:
+        arrays = head_arrays(*tuned, embeddings, labels)
+    if recipe.encoder.get("neighbours"):
+        arrays |= neighbour_arrays(embeddings, labels)
+    return arrays
+
+
 def _calibrated(
     examples: Examples,
     model: EncoderHead,
-    share: float,
+    numbers: Mapping[str, float],
     views: tuple[Views, Views],
     unseen: list[tuple[np.ndarray, np.ndarray]],
     tuned_head: tuple[np.ndarray, np.ndarray] | None,
@@ -178,7 +201,7 @@ def _calibrated(
         },
         "encoder": {
             "temperature": fit_temperature(logits, examples.held_labels),
-            "linear_share": share,
+            **numbers,
             **scopes[1].numbers(),
         },
     }
@@ -196,7 +219,7 @@ def _unseen_features(
     recipe: Recipe,
     examples: Examples,
     embeddings: tuple[np.ndarray, np.ndarray],
-    share: float,
+    numbers: Mapping[str, float],
     fixed: EncoderHead | None,
     progress: Progress,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -219,8 +242,8 @@ def _unseen_features(
         tier = linear_tier(arrays, recipe.linear)
         model = fixed
         if model is None:
-            head = fit_head(train[seen], examples.labels[seen], recipe.encoder)
-            model = EncoderHead(head["weights"], head["bias"], share, head["centroids"])
+            head = _head(recipe, train[seen], examples.labels[seen])
+            model = EncoderHead.from_tensors(head, numbers)
         for parts, texts, seen_as in (
             (inside_parts, [examples.texts[i] for i in unseen], train[unseen]),
             (outside_parts, examples.outside, outside),

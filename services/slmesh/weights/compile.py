@@ -228,7 +228,7 @@ def _export(weights: Path, folder: Path) -> np.ndarray:
             ).last_hidden_state  # (B, T, D)
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
             mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)  # (B, D)
-            return mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            return mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-12), hidden
 
     pooled = Pooled().eval()  # the exporter restores the mode it finds, dropout included
     rows = list(token_rows(folder, CHECK))
@@ -243,12 +243,17 @@ def _export(weights: Path, folder: Path) -> np.ndarray:
             (example, (example != 0).long()),
             folder / FP32_FILE,
             input_names=["input_ids", "attention_mask"],
-            output_names=["embedding"],
-            dynamic_axes={"input_ids": axes, "attention_mask": axes, "embedding": {0: "batch"}},
+            output_names=["embedding", "vectors"],  # of the text, and of its tokens
+            dynamic_axes={
+                "input_ids": axes,
+                "attention_mask": axes,
+                "embedding": {0: "batch"},
+                "vectors": axes,
+            },
             opset_version=_OPSET,
             dynamo=False,
         )
-        outputs = [pooled(*(torch.tensor(array) for array in row.values())) for row in rows]
+        outputs = [pooled(*(torch.tensor(array) for array in row.values()))[0] for row in rows]
     return np.vstack([output.numpy() for output in outputs])
 
 

@@ -7,25 +7,19 @@ flows: which fields matter is the caller's business.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from slmesh.api.extract.v1.extract_pb2 import ExtractRequest, ExtractResponse
 from slmesh.mesh.bundle import Bundle
-from slmesh.mesh.errors import FailedPrecondition, InvalidArgument, MeshError
+from slmesh.mesh.errors import FailedPrecondition, MeshError
 from slmesh.mesh.service import Resources
-from slmesh.recognise import Context, Match, is_currency, recognise, writing
+from slmesh.recognise import Context, Match, recognise
 from slmesh.slm.entities.bare import bare_answer
+from slmesh.slm.entities.extracting import Extracting
 from slmesh.slm.entities.fields import FieldSets, Wanted, fields_of, settled
 from slmesh.slm.entities.tagger import LinearTagger, TaggedSpan, Tagger
+from slmesh.slm.entities.writer import context_of
 
-__all__ = ["Entities"]
-
-_DEFAULT_LOCALE = "en-GB"
-_DEFAULT_TIME_ZONE = "UTC"
-_YEARS = range(1900, 2200)
-"""Years that a reference time may lie in: dates are counted from it in both directions."""
+__all__ = ["Entities", "Extractor"]
 
 
 class Entities:
@@ -66,14 +60,14 @@ class Entities:
                 reference time that no date can be counted from.
         """
         self._sets.wanted(request)
-        _context(request)
+        context_of(request)
 
     def answer(self, requests: Sequence[ExtractRequest]) -> Sequence[ExtractResponse | MeshError]:
         """Return the fields of each text; a wrong request is answered with its error."""
         read: list[tuple[Wanted, Context] | MeshError] = []
         for request in requests:
             try:
-                read.append((self._sets.wanted(request), _context(request)))
+                read.append((self._sets.wanted(request), context_of(request)))
             except MeshError as error:
                 read.append(error)
         needed = [
@@ -106,54 +100,17 @@ class Entities:
         )
 
 
-def _context(request: ExtractRequest) -> Context:
-    """Return what the request says about its writer, defaults filled in.
+class Extractor:
+    """Answers the extract contract by any extractor's bundle, which decides everything."""
 
-    Raises:
-        InvalidArgument: a value is not one; the field is named.
-    """
-    locale = request.locale or _DEFAULT_LOCALE
-    try:
-        writing(locale)
-    except ValueError as error:
-        raise InvalidArgument(str(error), reason="UNKNOWN_LOCALE", field="locale") from error
-    zone = request.time_zone or _DEFAULT_TIME_ZONE
-    if not _is_time_zone(zone):
-        raise InvalidArgument(
-            f"time zone '{zone[:60]}' is not an IANA name such as 'Europe/London'",
-            reason="UNKNOWN_TIME_ZONE",
-            field="time_zone",
-        )
-    currency = request.default_currency
-    if currency and not is_currency(currency):
-        raise InvalidArgument(
-            f"currency '{currency[:60]}' is not an ISO 4217 code such as 'GBP'",
-            reason="UNKNOWN_CURRENCY",
-            field="default_currency",
-        )
-    return Context(locale, zone, currency, _reference(request))
+    def load(self, resources: Resources) -> None:
+        """Load the bundle, and its encoder where it is compiled."""
+        self._extracting = Extracting.load(resources)
 
+    def check(self, request: ExtractRequest) -> None:
+        """Refuse fields the model does not know."""
+        self._extracting.check(request)
 
-def _reference(request: ExtractRequest) -> datetime:
-    if not request.HasField("reference_time"):
-        return datetime.now(UTC)
-    try:
-        reference = request.reference_time.ToDatetime(UTC)
-    except (ValueError, OverflowError):
-        reference = None
-    if reference is None or reference.year not in _YEARS:
-        raise InvalidArgument(
-            f"reference_time must lie in the years {_YEARS.start} to {_YEARS.stop - 1}",
-            reason="REFERENCE_TIME_OUT_OF_RANGE",
-            field="reference_time",
-        )
-    return reference
-
-
-@lru_cache(maxsize=256)
-def _is_time_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        return False
-    return True
+    def answer(self, requests: Sequence[ExtractRequest]) -> list[ExtractResponse]:
+        """Return one response for each request, in order."""
+        return self._extracting.answer(requests)

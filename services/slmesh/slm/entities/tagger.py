@@ -37,6 +37,64 @@ class Tagger(Protocol):
         """Return the spans of each text in order of their start, without overlaps."""
 
 
+class Decoder:
+    """Turns the scores of tags into spans: the best row of tags, and how certain each span is.
+
+    Args:
+        tags: O, and B-x and I-x of each label.
+        transitions: The score of the second tag after the first, (K, K).
+        opening: The score of the first tag, (K,).
+        calibration: `slope` and `intercept` of the logistic curve that turns the log odds of the
+            least certain token of a span into a probability, for each label.
+    """
+
+    def __init__(
+        self,
+        tags: Sequence[str],
+        transitions: np.ndarray,
+        opening: np.ndarray,
+        calibration: Mapping[str, Any],
+    ) -> None:
+        self._tags = tuple(tags)
+        self._transitions = np.where(transition_mask(tags), transitions, -np.inf)  # (K, K)
+        self._opening = np.where(_may_open(tags), opening, -np.inf)  # (K,)
+        self._calibration = calibration
+
+    def spans(
+        self, scores: np.ndarray, lengths: np.ndarray, group: Sequence[Sequence[Token]]
+    ) -> list[list[TaggedSpan]]:
+        """Return the spans of each sentence, from scores (B, T, K) of which `lengths` (B,) count."""
+        best = viterbi(scores, lengths, self._transitions, self._opening)
+        marginals = None
+        results = []
+        for row, sentence in enumerate(group):
+            tags = [self._tags[tag] for tag in best[row, : len(sentence)]]
+            bounds = spans_of(tags)
+            if bounds and marginals is None:
+                marginals = marginal(scores, lengths, self._transitions, self._opening)
+            spans = []
+            for label, first, last in bounds:
+                # "Dr. Smith": the full stop that a title leaves behind begins no name.
+                while first < last - 1 and sentence[first].text == ".":
+                    first += 1
+                chosen = best[row, first:last]
+                assert marginals is not None
+                certain = float(marginals[row, np.arange(first, last), chosen].min())
+                probability = self._calibrated(label, certain)
+                spans.append(
+                    TaggedSpan(label, sentence[first].start, sentence[last - 1].end, probability)
+                )
+            results.append(spans)
+        return results
+
+    def _calibrated(self, label: str, certain: float) -> float:
+        """Return the probability that the span is right, from its least certain token."""
+        curve = self._calibration[label]
+        clipped = min(max(certain, 1e-6), 1 - 1e-6)
+        odds = float(np.log(clipped / (1 - clipped)))
+        return float(1 / (1 + np.exp(-(curve["slope"] * odds + curve["intercept"]))))
+
+
 class LinearTagger:
     """A linear-chain conditional random field with the tags O, B-x and I-x.
 
@@ -69,10 +127,7 @@ class LinearTagger:
         self._bits = buckets.bit_length() - 1
         self._weights = weights
         self._scales = tensors["scales"].astype(np.float32)
-        allowed = transition_mask(tags)
-        self._transitions = np.where(allowed, tensors["transitions"], -np.inf)  # (K, K)
-        self._opening = np.where(_may_open(tags), tensors["opening"], -np.inf)  # (K,)
-        self._calibration = calibration
+        self._decoder = Decoder(tags, tensors["transitions"], tensors["opening"], calibration)
         for name, tensor in tensors.items():
             if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
                 raise ValueError(f"tensor '{name}' holds a number that is not finite")
@@ -97,28 +152,7 @@ class LinearTagger:
 
     def _tag_sentences(self, group: Sequence[Sequence[Token]]) -> list[list[TaggedSpan]]:
         scores, lengths = self._scores(group)
-        best = viterbi(scores, lengths, self._transitions, self._opening)
-        marginals = None
-        results = []
-        for row, sentence in enumerate(group):
-            tags = [self._tags[tag] for tag in best[row, : len(sentence)]]
-            bounds = spans_of(tags)
-            if bounds and marginals is None:
-                marginals = marginal(scores, lengths, self._transitions, self._opening)
-            spans = []
-            for label, first, last in bounds:
-                # "Dr. Smith": the full stop that a title leaves behind begins no name.
-                while first < last - 1 and not sentence[first].text[0].isalnum():
-                    first += 1
-                chosen = best[row, first:last]
-                assert marginals is not None
-                certain = float(marginals[row, np.arange(first, last), chosen].min())
-                probability = self._calibrated(label, certain)
-                spans.append(
-                    TaggedSpan(label, sentence[first].start, sentence[last - 1].end, probability)
-                )
-            results.append(spans)
-        return results
+        return self._decoder.spans(scores, lengths, group)
 
     def _scores(self, group: Sequence[Sequence[Token]]) -> tuple[np.ndarray, np.ndarray]:
         """Return the score of each tag for each token (B, T, K), and the lengths (B,)."""
@@ -131,13 +165,6 @@ class LinearTagger:
         scores = np.zeros((len(group), int(lengths.max()), len(self._tags)), dtype=np.float32)
         scores[np.arange(scores.shape[1]) < lengths[:, None]] = summed
         return scores, lengths
-
-    def _calibrated(self, label: str, certain: float) -> float:
-        """Return the probability that the span is right, from its least certain token."""
-        curve = self._calibration[label]
-        clipped = min(max(certain, 1e-6), 1 - 1e-6)
-        odds = float(np.log(clipped / (1 - clipped)))
-        return float(1 / (1 + np.exp(-(curve["slope"] * odds + curve["intercept"]))))
 
 
 _TOGETHER = 64

@@ -1,0 +1,1 @@
+"""Other model servers of PyPI, started with the same model, to measure the mesh beside them."""

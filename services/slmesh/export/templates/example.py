@@ -1,0 +1,68 @@
+"""Answers with the model of this folder: ``python example.py TEXT ...``, one line of JSON a text."""
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import tokenizers
+
+BASE, MIX, SALT, ALL = 0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD, 0x2545F4914F6CDD1D, 2**64 - 1
+
+
+class Model:
+    """The graph, the tokenizer, and what model.json says of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.about = json.loads((folder / "model.json").read_text("utf-8"))
+        self.graph = onnxruntime.InferenceSession(folder / "model.onnx")
+        if self.about["tokens"]:
+            self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def bucket(self, piece: str, salt: int) -> int:
+        """Return the hash of an n-gram: a polynomial of its code points, mixed twice."""
+        value = 0
+        for character in reversed(piece):
+            value = (value * BASE + ord(character)) & ALL
+        value ^= salt
+        for _ in range(2):
+            value = ((value ^ value >> 33) * MIX) & ALL
+        return value >> 64 - int(self.about["ngrams"]["bits"])
+
+    def inputs(self, text: str) -> dict[str, np.ndarray]:
+        """Return the hashes of n-grams in and of words, how often each occurs, and the tokens."""
+        rule, found = self.about["ngrams"], Counter[int]()
+        words = re.findall(r"\w+|[^\w\s]", text[: rule["read_code_points"]].lower())
+        for n in rule["char_sizes"]:
+            for word in (f" {word} " for word in words):
+                found.update(self.bucket(word[i : i + n], 0) for i in range(len(word) + 1 - n))
+        for n in rule["word_sizes"]:
+            groups = (" ".join(words[i : i + n]) for i in range(len(words) + 1 - n))
+            found.update(self.bucket(group, SALT) for group in groups)
+        feed = {"buckets": np.array([*found]), "counts": np.array([*found.values()], np.float32)}
+        if limit := self.about["tokens"]:
+            ids = self.tokenizer.encode(text[: limit["read_code_points"]]).ids
+            feed["input_ids"] = np.array([ids[: limit["most"] - 1] + ids[limit["most"] - 1 :][-1:]])
+        return feed
+
+    def answer(self, text: str) -> dict[str, dict[str, Any]]:
+        """Return the answer for each scale (a classifier has one), none for a text without words."""
+        feed, answers = self.inputs(text), {}
+        values = iter(self.graph.run(None, feed) if feed["counts"].size else ())
+        for scale, probabilities in zip(self.about["scales"], values, strict=False):
+            in_scope, by_encoder = next(values)[0], next(values)[0]
+            tier = "encoder" if by_encoder else "linear"
+            abstains = bool(in_scope < scale["abstain_below"][tier])
+            named = dict(zip(scale["labels"], map(float, probabilities), strict=True))
+            answers[scale["name"]] = {"tier": tier, "abstains": abstains, "probabilities": named}
+        return answers
+
+
+if __name__ == "__main__":
+    model = Model(Path(__file__).resolve().parent)
+    for argument in sys.argv[1:]:
+        sys.stdout.write(json.dumps(model.answer(argument), ensure_ascii=False) + "\n")

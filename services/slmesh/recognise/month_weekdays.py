@@ -1,0 +1,87 @@
+"""Reads days that are counted in a month: "the first friday in july", "last day of next month".
+
+Weekday and month names are English and those of the locale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+
+from slmesh.recognise.day import Day, added, nth_weekday
+from slmesh.recognise.day_names import names_of
+from slmesh.recognise.period import unit_around
+from slmesh.recognise.reading import Reading
+from slmesh.recognise.tense import speaks_of_past
+
+_NUMBERS = {
+    "first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4,
+    "fifth": 5, "5th": 5, "last": -1,
+}  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _pattern(locale: str) -> re.Pattern[str]:
+    names = names_of(locale)
+    weekday = "|".join(map(re.escape, sorted(names.weekdays, key=len, reverse=True)))
+    month = "|".join(map(re.escape, sorted(names.months, key=len, reverse=True)))
+    return re.compile(
+        rf"\b(?P<number>{'|'.join(_NUMBERS)})[ ](?P<weekday>{weekday})[ ](?:(?:of|in)[ ])?(?:the[ ])?"
+        rf"(?:(?P<which>this|next|last|coming|following)[ ]month\b|(?P<month>{month})\b"
+        r"(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?)",
+        re.IGNORECASE,
+    )
+
+
+@lru_cache(maxsize=64)
+def _end_days(locale: str) -> re.Pattern[str]:
+    months = names_of(locale).months
+    month = "|".join(map(re.escape, sorted(months, key=len, reverse=True)))
+    return re.compile(
+        r"\b(?:the[ ])?(?P<number>first|last)[ ]day[ ](?:of|in)[ ](?:(?P<which>this|next|last|the)[ ]"
+        rf"(?P<unit>month|year)\b|(?P<month>{month})\b(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{{2}})"
+        r"(?![\w:/]))?|(?P<alone>(?:19|20)[0-9]{2})(?![\w:/]))",
+        re.IGNORECASE,
+    )
+
+
+def first_and_last_days(reading: Reading, today: date) -> Iterator[Day]:
+    """Find "the last day of the month", "first day of 2018"."""
+    months = names_of(reading.context.locale).months
+    for found in _end_days(reading.context.locale).finditer(reading.text):
+        groups = found.groupdict()
+        unit = (groups["unit"] or ("month" if groups["month"] else "year")).lower()
+        if groups["which"]:
+            shift = {"next": 1, "last": -1}.get(groups["which"].lower(), 0)
+            since, until = unit_around(today, unit, shift)
+        elif groups["month"]:
+            month = months[groups["month"].lower()]
+            year = int(groups["year"] or today.year + (month < today.month))
+            since, until = unit_around(date(year, month, 1), "month", 0)
+        else:
+            since, until = unit_around(date(int(groups["alone"]), 1, 1), "year", 0)
+        last = added(until, -1, "day") if until is not None else None
+        yield Day(*found.span(), since if groups["number"].lower() == "first" else last)
+
+
+def weekdays_of_months(reading: Reading, today: date) -> Iterator[Day]:
+    """Find weekdays counted in a month; without a year in the next such month, this one included."""
+    names = names_of(reading.context.locale)
+    for found in _pattern(reading.context.locale).finditer(reading.text):
+        number = _NUMBERS[found.group("number").lower()]
+        weekday = names.weekdays[found.group("weekday").lower()]
+        if found.group("which"):
+            shift = {"this": 0, "last": -1}.get(found.group("which").lower(), 1)
+            first = added(today.replace(day=1), shift, "month")
+            value = nth_weekday(first.year, first.month, number, weekday) if first else None
+        else:
+            month = names.months[found.group("month").lower()]
+            year = int(found.group("year") or today.year)
+            value = nth_weekday(year, month, number, weekday)
+            open_year = not found.group("year") and value is not None
+            past = open_year and speaks_of_past(reading, *found.span())
+            if open_year and value is not None and (value > today if past else value < today):
+                value = nth_weekday(year + (-1 if past else 1), month, number, weekday)
+        yield Day(*found.span(), value)
