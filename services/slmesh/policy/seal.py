@@ -1,13 +1,13 @@
 """Seals what a policy decided on, so that the next hop can trust it: HMAC-SHA256 with the mesh's key.
 
-A seal is three parts with dots between them: a version, the facts in lines, and the code over both,
-the last two in base64 for URLs. It is for one target and a short time. It says nothing about the text
+A seal is three parts with dots between them: a version, the facts in lines and then in base64, and the
+code over both in hexadecimal. It is for one target and a short time. It says nothing about the text
 of the call, so whoever can read a call can send another text under its seal until it expires.
 """
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hmac
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class Sealer:
         values = "\n".join(lines)
         if values.count("\n") != len(lines) - 1:
             raise ValueError("a line break in a fact would make another fact of it")
-        signed = f"{_VERSION}.{_encoded(values.encode())}"
+        signed = f"{_VERSION}.{_encoded(values)}"
         return f"{signed}.{self._code(signed)}"
 
     def open(self, seal: str, target: str, now_s: float) -> Facts:
@@ -117,12 +117,12 @@ class Sealer:
         return facts
 
     def _code(self, signed: str) -> str:
-        return _encoded(hmac.digest(self._key, signed.encode(), "sha256"))
+        return hmac.digest(self._key, signed.encode(), "sha256").hex()
 
 
-def _encoded(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+def _encoded(text: str) -> str:
+    return binascii.b2a_base64(text.encode(), newline=False).decode()
 
 
 def _decoded(text: str) -> str:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    return binascii.a2b_base64(text).decode()
