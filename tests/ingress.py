@@ -16,6 +16,7 @@ from slmesh.mesh.boundary import Instruments
 from slmesh.mesh.context import APPLICATION_KEY
 from slmesh.mesh.contract import Rpc, rpcs
 from slmesh.mesh.errors import MeshError
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.host import ServiceHost
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
@@ -36,14 +37,18 @@ class Ingress(grpc.GenericRpcHandler):
     """
 
     def __init__(
-        self, settings: Settings, manifests: list[Manifest], tracing: Tracing | None = None
+        self,
+        settings: Settings,
+        manifests: list[Manifest],
+        tracing: Tracing | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.port = 0
         self.seen: list[dict[str, Any]] = []
-        metrics = Metrics()
-        instruments = Instruments(metrics, tracing)
+        self.metrics = Metrics()
+        instruments = Instruments(self.metrics, tracing)
         self.hosts = {
-            manifest.name: ServiceHost(manifest, settings, metrics, instruments)
+            manifest.name: ServiceHost(manifest, settings, self.metrics, instruments, gate)
             for manifest in manifests
         }
         self._paths = {rpc.path: rpc for rpc in rpcs().values()}

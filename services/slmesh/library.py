@@ -24,10 +24,14 @@ class Mesh(Client):
         Flows run here too; a flow that needs the reasoner loads it, which takes the extra
         ``reasoner``, or ends as it does when the reasoner is away.
         """
+        from slmesh.mesh.catalog import discover
         from slmesh.mesh.local import InProcessTransport
+        from slmesh.policy import open_gate
         from slmesh.router.attach import attach_router
 
         settings = settings or load_settings()
-        transport = InProcessTransport(settings, tracing=tracing)
-        attach_router(transport, settings, tracing=tracing)
+        services = discover(settings)
+        gate = open_gate(settings, services, in_process=True)
+        transport = InProcessTransport(settings, services=services, tracing=tracing, gate=gate)
+        attach_router(transport, settings, services=services, tracing=tracing, gate=gate)
         return cls(transport)

@@ -6,10 +6,24 @@ from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import Settings
 
 SHARED = ("slmesh.api", "slmesh.mesh")
-PARTS = ("slmesh.tiers", "slmesh.recognise", "slmesh.weights", "slmesh.discovery")
-"""Packages below the services: model parts, and how instances are found."""
+PARTS = (
+    "slmesh.tiers",
+    "slmesh.recognise",
+    "slmesh.weights",
+    "slmesh.discovery",
+    "slmesh.policy",
+    "slmesh.ledger",
+    "slmesh.budgets",
+)
+"""Packages below the services: model parts, how instances are found, and what a mesh keeps."""
 OTHER_SERVICES = ("slmesh.router", "slmesh.reasoner")
-DOMAIN_FOLDERS = ("slmesh.tiers", "slmesh.recognise", "slmesh.slm")
+DOMAIN_FOLDERS = (
+    "slmesh.tiers",
+    "slmesh.recognise",
+    "slmesh.slm",
+    "slmesh.policy",
+    "slmesh.budgets",
+)
 DOMAIN_NAMES = {
     "answer",
     "budget",

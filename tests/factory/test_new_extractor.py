@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from tests.weights.tiny_encoder import write_weights
 
 import slmesh
 from slmesh.api.extract.v1.extract_pb2 import ExtractRequest
@@ -169,3 +170,21 @@ def test_texts_without_any_span_are_refused(tmp_path):
     path = marked_file(tmp_path / "a.csv", ["one", "two"])
     with pytest.raises(InvalidArgument, match="no usable row has a marked span"):
         inspect_spans(read_marked(path, Columns()), path)
+
+
+def test_an_encoder_is_fine_tuned_as_a_second_tier_where_one_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    pytest.importorskip("onnx")
+    file = marked_file(tmp_path / "orders.csv", MARKED)
+    weights = write_weights(tmp_path / "tiny")
+    order = Order("drinks", "extract", file, tmp_path / "services", backbone=str(weights))
+    made = make_extractor(order, tmp_path / "cache", silent, lambda findings: None)
+    assert made.bundle.tiers == ("linear", "encoder")
+    assert made.bundle.metrics["encoder"]["spans"]["f1"] > 0.9
+    assert "layers fine-tuned through" in (made.bundle.folder / "card.md").read_text()
+    settings = Settings(service_path=(tmp_path / "services",), cache_dir=tmp_path / "cache")
+    service, _ = open_service(manifest_of("drinks", settings), settings)
+    (response,) = service.answer([ExtractRequest(text="order a tiny green tea now")])
+    assert [field.text for field in response.fields] == ["tiny", "green tea"]
+    assert response.provenance.tier == "encoder"

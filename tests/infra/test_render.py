@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from slmesh.deploy import DeployOptions, render, to_yaml
+from slmesh.deploy.settings_map import settings_of
 from slmesh.mesh.errors import FailedPrecondition, InvalidArgument
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import load_settings
@@ -44,7 +45,7 @@ def ray_templates(objects: list[Object]) -> list[Object]:
 
 def pod_specs(objects: list[Object]) -> list[Object]:
     """Return every pod of a deployment."""
-    router = one(objects, "Deployment", "slmesh-router")["spec"]["template"]
+    router = one(objects, "StatefulSet", "slmesh-router")["spec"]["template"]
     return [template["spec"] for template in [router, *ray_templates(objects)]]
 
 
@@ -141,7 +142,7 @@ def test_changed_settings_make_new_pods(manifests: list[Manifest]) -> None:
     after = render(manifests, dataclasses.replace(OPTIONS, region="eu-west-1"))
     for old, new in zip(ray_templates(before), ray_templates(after), strict=True):
         assert old["metadata"]["annotations"] != new["metadata"]["annotations"]
-    router = [one(o, "Deployment", "slmesh-router")["spec"]["template"] for o in (before, after)]
+    router = [one(o, "StatefulSet", "slmesh-router")["spec"]["template"] for o in (before, after)]
     assert router[0]["metadata"]["annotations"] != router[1]["metadata"]["annotations"]
 
 
@@ -164,9 +165,13 @@ def test_every_container_has_limits_and_probes(manifests: list[Manifest]) -> Non
 
 
 def test_every_mount_has_its_volume(manifests: list[Manifest]) -> None:
-    for spec in pod_specs(render(manifests, SECRETS)):
+    objects = render(manifests, SECRETS)
+    claims = one(objects, "StatefulSet", "slmesh-router")["spec"]["volumeClaimTemplates"]
+    claimed = {claim["metadata"]["name"] for claim in claims}
+    for index, spec in enumerate(pod_specs(objects)):
         mounts = {m["name"] for c in spec["containers"] for m in c["volumeMounts"]}
-        assert mounts == {volume["name"] for volume in spec["volumes"]}
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        assert mounts == volumes | (claimed if index == 0 else set())
 
 
 def test_the_router_is_probed_by_the_health_service(manifests: list[Manifest]) -> None:
@@ -208,7 +213,7 @@ def test_every_component_has_a_network_policy_both_ways(manifests: list[Manifest
     objects = render(manifests, OPTIONS)
     policies = [item["spec"] for item in objects if item["kind"] == "NetworkPolicy"]
     covered = [policy["podSelector"]["matchLabels"] for policy in policies]
-    router = one(objects, "Deployment", "slmesh-router")["spec"]["template"]
+    router = one(objects, "StatefulSet", "slmesh-router")["spec"]["template"]
     for template in [router, *ray_templates(objects)]:
         assert template["metadata"]["labels"] in covered
     assert all(policy["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
@@ -234,6 +239,32 @@ def test_the_models_reach_the_outside_only_for_a_remote_reasoner(
     assert open_ports(dataclasses.replace(OPTIONS, reasoner_base_url=url)) == {53, port}
 
 
+def test_a_killed_router_finds_what_it_had_recorded(manifests: list[Manifest]) -> None:
+    router = one(render(manifests, OPTIONS), "StatefulSet", "slmesh-router")["spec"]
+    (claim,) = router["volumeClaimTemplates"]
+    pod = router["template"]["spec"]
+    mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+    assert mounts[claim["metadata"]["name"]] == settings_of("router", OPTIONS)["SLMESH_STATE_DIR"]
+    assert claim["metadata"]["name"] not in {volume["name"] for volume in pod["volumes"]}
+    assert set(router["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
+    service = one(render(manifests, OPTIONS), "Service", "slmesh-router")
+    assert router["serviceName"] == service["metadata"]["name"]
+
+
+def test_one_database_for_all_routers_is_a_secret_and_an_open_port(
+    manifests: list[Manifest],
+) -> None:
+    options = dataclasses.replace(OPTIONS, ledger_secret="ledger-db", ledger_port=6432)
+    objects = render(manifests, options)
+    (container,) = one(objects, "StatefulSet", "slmesh-router")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    reference = {"secretKeyRef": {"name": "ledger-db", "key": "url"}}
+    assert {"name": "SLMESH_LEDGER_URL", "valueFrom": reference} in container["env"]
+    policy = one(objects, "NetworkPolicy", "slmesh-router")["spec"]
+    assert {"protocol": "TCP", "port": 6432} in [p for r in policy["egress"] for p in r["ports"]]
+
+
 def test_a_mesh_without_services_is_refused() -> None:
     with pytest.raises(FailedPrecondition, match="no service"):
         render([], OPTIONS)
@@ -253,6 +284,8 @@ def test_two_services_of_one_name_are_refused(manifests: list[Manifest]) -> None
         pytest.param("monitoring_namespace", "", id="no-monitoring-namespace"),
         pytest.param("router_replicas", 0, id="no-router"),
         pytest.param("tls_secret", "a b", id="secret-with-blank"),
+        pytest.param("router_storage", "4", id="storage-without-unit"),
+        pytest.param("ledger_secret", "a b", id="ledger-secret-with-blank"),
         pytest.param("consul_address", "consul", id="consul-without-port"),
     ],
 )

@@ -164,7 +164,7 @@ def test_every_resource_is_an_object_that_is_rendered(
     workloads = {
         item["metadata"]["name"]
         for item in yaml.safe_load_all(tilt.rendered)
-        if item["kind"] in {"Deployment", "RayService"}
+        if item["kind"] in {"StatefulSet", "RayService"}
     }
     assert {arguments[0] for arguments, _ in tilt.calls["k8s_resource"]} == workloads
 

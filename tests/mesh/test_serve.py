@@ -16,6 +16,7 @@ from slmesh.api.classify.v1 import classify_pb2
 from slmesh.api.score.v1 import score_pb2
 from slmesh.mesh import serve
 from slmesh.mesh.contract import rpcs
+from slmesh.mesh.errors import FailedPrecondition, PermissionDenied
 from slmesh.mesh.replica_record import failures, read_records
 from slmesh.mesh.serve import Replica, add_contracts_to_server, service_rpcs
 from slmesh.mesh.wire import DETAILS_KEY
@@ -76,10 +77,10 @@ def state(tmp_path, monkeypatch):
     logger.handlers[:], logger.level, logger.propagate = before
 
 
-async def open_replica(service: str) -> Replica:
+async def open_replica(service: str, *gate) -> Replica:
     """Make a replica as Serve does."""
     replica = Replica.__new__(Replica)
-    await replica.__init__(service)
+    await replica.__init__(service, *gate)
     return replica
 
 
@@ -260,3 +261,61 @@ def test_no_contract_has_a_method_of_the_health_service():
 def test_a_record_is_json(replica, state):
     path = next((state / "run" / "replicas").glob("echo-*.json"))
     assert json.loads(path.read_text())["service"] == "echo"
+
+
+class ClosedGate:
+    """Denies every call that arrives."""
+
+    def arrival(self, service):
+        def admit(context):
+            raise PermissionDenied("no", reason="POLICY_DENIED", metadata={"service": service})
+
+        return admit
+
+
+async def test_a_replica_asks_its_gate_before_its_model(state):
+    replica = await open_replica("echo", lambda settings, services: ClosedGate())
+    try:
+        context = Context()
+        rpc = rpcs()["Classify"]
+        request = classify_pb2.ClassifyRequest(text="hello")
+        await replica.unary(rpc, request.SerializeToString(), context)
+        assert context.code == grpc.StatusCode.PERMISSION_DENIED
+        assert replica._host._service.sizes == [1]  # the warm-up's
+    finally:
+        await close(replica)
+
+
+async def test_a_replica_does_not_serve_without_a_policy_it_can_read(state):
+    def broken(settings, services):
+        raise FailedPrecondition("x.cedar:3: not a policy", reason="INVALID_POLICY")
+
+    with pytest.raises(RuntimeError, match=r"x\.cedar:3"):
+        await open_replica("echo", broken)
+
+
+async def test_a_replica_that_has_run_waits_for_a_policy_it_can_read(state, monkeypatch):
+    replica = await open_replica("echo")
+    await close(replica)
+    monkeypatch.setattr(serve, "FIRST_RETRY_S", 0.01)
+    problems = [FailedPrecondition("x.cedar:3: not a policy", reason="INVALID_POLICY")]
+
+    def mended(settings, services):
+        if problems:
+            raise problems.pop()
+
+    replica = await open_replica("echo", mended)
+    try:
+        rpc, request = rpcs()["Classify"], classify_pb2.ClassifyRequest(text="hello")
+        context = Context()
+        await replica.unary(rpc, request.SerializeToString(), context)
+        assert context.code == grpc.StatusCode.FAILED_PRECONDITION
+        async with asyncio.timeout(5):
+            while replica._problem is not None:
+                await asyncio.sleep(0.01)
+        context = Context()
+        answer = await replica.unary(rpc, request.SerializeToString(), context)
+        assert context.code is None
+        assert answer.labels.labels[0].name == "hello"
+    finally:
+        await close(replica)

@@ -21,6 +21,7 @@ from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
+from slmesh.policy import open_gate
 from slmesh.router.server import RouterServer
 
 
@@ -82,7 +83,8 @@ async def start_mesh(
             on_failure = values.pop("on_failure", {})
             settings = mesh_settings.with_values(**values)
             write_desk(settings.flow_path[0], **on_failure)
-            ingress = Ingress(settings, list(manifests.values()), tracing)
+            gate = open_gate(settings, manifests)
+            ingress = Ingress(settings, list(manifests.values()), tracing, gate)
             await ingress.start()
             opened.push_async_callback(ingress.close)
             metrics = Metrics()

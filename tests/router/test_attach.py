@@ -67,3 +67,24 @@ async def test_errors_are_the_same_as_over_the_network(local):
     with pytest.raises(InvalidArgument) as caught:
         await local.route(pb.RouteRequest(flow="desk"))
     assert caught.value.field == "text"
+
+
+async def test_decisions_are_recorded_where_the_settings_name_a_ledger(mesh_settings, manifests):
+    file = mesh_settings.state_dir / "decisions.sqlite3"
+    settings = mesh_settings.with_values(ledger_url=f"sqlite:///{file}")
+    name = "0d5c6f1e-8d0a-4f3e-9a50-2f1d3c1b7a11"
+
+    async def decide():
+        transport = InProcessTransport(settings, services=manifests)
+        attach_router(transport, settings, services=manifests)
+        async with Mesh(transport) as mesh:
+            return await route(mesh, "arrive", request_id=name)
+
+    first, again = await decide(), await decide()
+    assert again.decision_id == first.decision_id
+    assert file.exists()
+
+
+async def test_nothing_is_written_where_no_ledger_is_named(local, mesh_settings):
+    await route(local, "arrive")
+    assert not (mesh_settings.state_dir / "ledger").exists()

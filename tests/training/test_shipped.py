@@ -105,9 +105,9 @@ def test_a_bundle_that_says_nothing_of_its_method_has_it_in_its_card(models, tmp
 
 def test_a_model_of_another_kind_is_refused(models, tmp_path):
     repository = Path(__file__).parents[2] / "models"
-    shutil.copytree(repository / "passages", models / "passages")
+    shutil.copytree(repository / "entities", models / "entities")
     with pytest.raises(FailedPrecondition, match="slmesh train"):
-        calibrate("passages", models, models, tmp_path / "cache")
+        calibrate("entities", models, models, tmp_path / "cache")
 
 
 def test_an_unknown_model_is_answered_with_the_nearest(models, tmp_path):

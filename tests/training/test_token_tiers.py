@@ -20,7 +20,7 @@ from slmesh.mesh.errors import FailedPrecondition, InvalidArgument
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.service import Resources
 from slmesh.slm.entities.extracting import Extracting
-from slmesh.training.token_finetune import TunedTagger, tune_tagger
+from slmesh.training.token_finetune import TunedTagger, _Tuning, tune_tagger
 from slmesh.training.token_rows import SlotText, TaggerRows, swapped, values_of
 from slmesh.training.token_tiers import TaggerTiers, train_tagger_tiers
 from slmesh.weights.adapter import PREFIX, adapter_of
@@ -255,3 +255,19 @@ def test_a_bundle_with_a_number_that_is_not_finite_is_refused(
     broken = write_bundle(tmp_path, content, tensors, {})
     with pytest.raises(FailedPrecondition, match=r"'mix_bias' of the head.*not finite"):
         extracting(broken, cache_dir)
+
+
+def test_a_schedule_may_be_left_early_with_a_rate_that_falls_to_nothing(backbone: Path) -> None:
+    rates: list[list[float]] = []
+
+    def watch(step: str, fraction: float) -> None:
+        rates.append([group["lr"] for group in tuning.optimiser.param_groups])
+
+    numbers = NUMBERS | {"epochs": 4, "stop_after": 2, "watched": 5}
+    tuning = _Tuning(backbone, ROWS, numbers, 5, None, watch, {})
+    made = tuning.run()
+    assert len(made.history) == 2
+    assert len(tuning.held) == 5
+    steps = len(rates) // 2
+    assert rates[steps - 1][0] > 0.8 * NUMBERS["learning_rate"]
+    assert rates[-1][0] < 0.1 * NUMBERS["learning_rate"]

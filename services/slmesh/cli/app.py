@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import typer
 
-from slmesh.cli import deployment, evaluate, export, factory, lifecycle, mesh_calls, models, routing
+from slmesh.cli import (
+    budgets,
+    deployment,
+    evaluate,
+    export,
+    factory,
+    ledger,
+    lifecycle,
+    mesh_calls,
+    models,
+    policy,
+    replay,
+    routing,
+)
 from slmesh.cli.output import fail
 from slmesh.mesh.errors import MeshError
 
@@ -26,6 +39,10 @@ routing.add_to(app)
 mesh_calls.add_to(app)
 models.add_to(app)
 evaluate.add_to(app)
+budgets.add_to(app)
+ledger.add_to(app)
+replay.add_to(app)
+policy.add_to(app)
 factory.add_to(app)
 export.add_to(app)
 deployment.add_to(app)

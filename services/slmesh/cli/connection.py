@@ -28,17 +28,18 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Connection:
-    """A way to the mesh, opened for each command anew."""
+    """A way to the mesh, opened for each command anew; its settings are the environment's if None."""
 
     address: str = ""
     local: bool = False
     tenant: str = "default"
+    settings: Settings | None = None
 
     def run(self, work: Callable[[Mesh, Settings], Coroutine[Any, Any, _T]]) -> _T:
         """Run asynchronous work with an open mesh."""
 
         async def with_mesh() -> _T:
-            settings = load_settings()
+            settings = self.settings or load_settings()
             mesh = (
                 Mesh.local(settings=settings)
                 if self.local

@@ -10,6 +10,7 @@ import typer
 from slmesh.deploy import DeployOptions, render, to_yaml
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import load_settings
+from slmesh.policy.policy_book import policy_files
 
 __all__ = ["add_to"]
 
@@ -30,6 +31,14 @@ def _render(
     router_replicas: Annotated[int, typer.Option(help="Pods of the router.")] = (
         _DEFAULTS.router_replicas
     ),
+    router_storage: Annotated[str, typer.Option(help="Size of each router's volume.")] = (
+        _DEFAULTS.router_storage
+    ),
+    storage_class: Annotated[str, typer.Option(help="Storage class of that volume.")] = "",
+    ledger_secret: Annotated[
+        str, typer.Option(help="Secret with the URL of a PostgreSQL database for decisions.")
+    ] = "",
+    ledger_port: Annotated[int, typer.Option(help="That database's port.")] = _DEFAULTS.ledger_port,
     tls_secret: Annotated[str, typer.Option(help="Secret with the router's certificate.")] = "",
     consul_address: Annotated[str, typer.Option(help="host:port of a Consul agent.")] = "",
     consul_secret: Annotated[str, typer.Option(help="Secret with Consul's ACL token.")] = "",
@@ -38,6 +47,9 @@ def _render(
     reasoner_base_url: Annotated[str, typer.Option(help="An OpenAI-compatible server.")] = "",
     reasoner_model: Annotated[str, typer.Option(help="The model to ask that server for.")] = "",
     reasoner_secret: Annotated[str, typer.Option(help="Secret with that server's key.")] = "",
+    mesh_key_secret: Annotated[
+        str, typer.Option(help="Secret with the key of the mesh, as mesh.key.")
+    ] = _DEFAULTS.mesh_key_secret,
     monitoring_namespace: Annotated[str, typer.Option(help="May read metrics.")] = (
         _DEFAULTS.monitoring_namespace
     ),
@@ -45,11 +57,16 @@ def _render(
         bool, typer.Option(help="Sources can be replaced while it runs.")
     ] = False,
 ) -> None:
-    """Print the Kubernetes manifests of every service found here, the router and the rest."""
+    """Print the Kubernetes manifests of every service found here, the router and the policies."""
+    settings = load_settings()
     options = DeployOptions(
         image=image,
         namespace=namespace,
         router_replicas=router_replicas,
+        router_storage=router_storage,
+        storage_class=storage_class,
+        ledger_secret=ledger_secret,
+        ledger_port=ledger_port,
         tls_secret=tls_secret,
         consul_address=consul_address,
         consul_secret=consul_secret,
@@ -58,8 +75,10 @@ def _render(
         reasoner_base_url=reasoner_base_url,
         reasoner_model=reasoner_model,
         reasoner_secret=reasoner_secret,
+        mesh_key_secret=mesh_key_secret,
+        policy_files=policy_files(settings),
         monitoring_namespace=monitoring_namespace,
         development=development,
     )
-    manifests = discover(load_settings()).values()
+    manifests = discover(settings).values()
     sys.stdout.write(to_yaml(render(manifests, options)))

@@ -24,9 +24,12 @@ _DIGITS = 6
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("eval")(_eval)
-    bench = typer.Typer(no_args_is_help=True, help="Measure: hops, memory, start, small models.")
+    bench = typer.Typer(
+        no_args_is_help=True, help="Measure: hops, memory, policy, start, small models."
+    )
     bench.command("hop")(_bench_hop)
     bench.command("memory")(_bench_memory)
+    bench.command("policy")(_bench_policy)
     bench.command("startup")(_bench_startup)
     bench.command("slm")(bench_slm)
     app.add_typer(bench, name="bench")
@@ -99,6 +102,16 @@ def _bench_memory(as_json: JsonOption = False) -> None:
     from slmesh.bench.memory import run
 
     _show_bench("memory", run(load_settings()), as_json)
+
+
+def _bench_policy(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """What the policy costs a hop, both ends together."""
+    from slmesh.bench.policy_hop import run
+
+    _show_bench("policy", run(load_settings(), rounds=rounds), as_json)
 
 
 def _bench_startup(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slmesh.api.route.v1 import route_pb2
+from slmesh.cli import flows as trying
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
+from slmesh.cli.explaining import print_explanation
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
-from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
 from slmesh.library import Mesh
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import Settings, load_settings
@@ -27,9 +28,10 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("ask")(_ask)
     app.command("explain")(_explain)
-    flows = typer.Typer(no_args_is_help=True, help="Flows: list, show.")
+    flows = typer.Typer(no_args_is_help=True, help="Flows: list, show, check, run, tune.")
     flows.command("list")(_list_flows)
     flows.command("show")(_show_flow)
+    trying.add_to(flows)
     app.add_typer(flows, name="flows")
 
 
@@ -72,57 +74,8 @@ def _explain(
 def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None:
     if as_json:
         print_json(as_dict(explained))
-        return
-    decision = explained.decision
-    path = enum_word(route_pb2.Path, "PATH_", decision.path)
-    source = enum_word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source)
-    model = answered_by(decision.answer.provenance)
-    console.print(f"[bold]{decision.answer.text or '(signals only)'}[/]", highlight=False)
-    console.print(
-        f"path [bold]{path}[/], answered by {source}{f' ({model})' if model else ''},"
-        f" {decision.latency.ToMilliseconds()} ms, {money(decision.cost.usd_micros)}"
-        f" (all LLM: {money(decision.all_llm_cost.usd_micros)})",
-        highlight=False,
-    )
-    for reason in decision.reasons:
-        console.print(f"  because {reason.code}: {reason.description}", highlight=False)
-    for degradation in decision.degradations:
-        console.print(
-            f"  [yellow]degraded[/] {degradation.code} {degradation.step}:"
-            f" {degradation.description}",
-            highlight=False,
-        )
-    rows = [
-        (
-            step.name,
-            step.service,
-            enum_word(route_pb2.StepState, "STEP_STATE_", step.state),
-            step.start_offset.ToMilliseconds() if step.HasField("start_offset") else "-",
-            step.latency.ToMilliseconds() if step.HasField("latency") else "-",
-            signal_text(step.signal) or step.error.message,
-        )
-        for step in decision.steps
-    ]
-    print_table("steps", ("step", "service", "state", ">start ms", ">ms", "said"), rows)
-    print_table(
-        "conditions",
-        ("condition", "step", "quantity", ">value", ">threshold", "held"),
-        (
-            (
-                c.code,
-                c.step,
-                c.quantity,
-                f"{c.value:.3f}" if c.HasField("value") else "-",
-                f"{c.threshold:.3f}" if c.HasField("threshold") else "-",
-                "yes" if c.held else "no",
-            )
-            for c in explained.conditions
-        ),
-    )
-    console.print(
-        f"[dim]decision {decision.decision_id}, flow {decision.flow} {decision.flow_revision}[/]",
-        highlight=False,
-    )
+    else:
+        print_explanation(explained)
 
 
 def _list_flows(as_json: JsonOption = False) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "MESH",
     "MODELS",
     "MODELS_SERVICE",
+    "POLICY",
     "RAY_METRICS_PORT",
     "ROUTER",
     "ROUTER_METRICS_PORT",
@@ -33,6 +34,7 @@ MESH = "slmesh"
 MODELS = "models"
 ROUTER = "router"
 SETTINGS = f"{MESH}-settings"
+POLICY = f"{MESH}-policy"
 MODELS_SERVICE = f"{MESH}-{MODELS}"
 
 ROUTER_PORT = 50051

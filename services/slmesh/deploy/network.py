@@ -37,6 +37,8 @@ def _router_policy(options: DeployOptions) -> Object:
     egress = [_dns(), {"to": [_pods(MODELS)], "ports": _ports(INGRESS_PORT)}]
     if options.consul_address:
         egress.append({"ports": _ports(int(options.consul_address.rpartition(":")[2]))})
+    if options.ledger_secret:
+        egress.append({"ports": _ports(options.ledger_port)})
     ingress = [
         # Any pod of the cluster may call the router; who may do what is the router's decision.
         {"from": [{"namespaceSelector": {}}], "ports": _ports(ROUTER_PORT)},

@@ -10,17 +10,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from slmesh.deploy.names import SETTINGS, Object
+from slmesh.deploy.names import POLICY, SETTINGS, Object
 from slmesh.deploy.options import DeployOptions
 
 __all__ = [
     "CACHE_DIR",
+    "KEY_DIR",
+    "POLICY_DIR",
+    "STATE",
     "STATE_DIR",
     "USER_ID",
     "container_security",
     "digest",
     "environment",
     "pod_security",
+    "policy_mounts",
+    "policy_volumes",
     "scratch_mounts",
     "scratch_volumes",
     "secret_variable",
@@ -31,11 +36,17 @@ USER_ID = 10001
 """The user the image was built for; see infra/images/Dockerfile."""
 CACHE_DIR = "/opt/slmesh/cache"
 """Where the image holds fetched weights and compiled models."""
+STATE = "state"
 STATE_DIR = "/var/lib/slmesh"
-"""A folder of the pod, gone with it."""
+"""Where the volume `state` lies: gone with a pod of the models, kept for the next pod of a router."""
+
+KEY_DIR = "/etc/slmesh/mesh-key"
+"""Where the mesh's key is mounted, as the file `mesh.key`."""
+POLICY_DIR = "/etc/slmesh/policy"
+"""Where policies are mounted."""
 
 _SCRATCH_MIB = 1024
-_SCRATCH = {"tmp": "/tmp", "state": STATE_DIR}  # folders of the pod alone
+_SCRATCH = {"tmp": "/tmp", STATE: STATE_DIR}  # folders of the pod alone
 
 
 def pod_security() -> Object:
@@ -67,6 +78,21 @@ def scratch_volumes() -> list[Object]:
 def scratch_mounts() -> list[Object]:
     """Return where those volumes lie in a container."""
     return [{"name": name, "mountPath": path} for name, path in _SCRATCH.items()]
+
+
+def policy_volumes(options: DeployOptions) -> list[Object]:
+    """Return the volumes with the mesh's key and, where there are some, its policies."""
+    key = {"secretName": options.mesh_key_secret, "defaultMode": 0o440}
+    volumes: list[Object] = [{"name": "mesh-key", "secret": key}]
+    if options.policy_files:
+        volumes.append({"name": "policy", "configMap": {"name": POLICY}})
+    return volumes
+
+
+def policy_mounts(options: DeployOptions) -> list[Object]:
+    """Return where those volumes lie in a container."""
+    paths = {"mesh-key": KEY_DIR} | ({"policy": POLICY_DIR} if options.policy_files else {})
+    return [{"name": name, "mountPath": path, "readOnly": True} for name, path in paths.items()]
 
 
 def environment(values: Mapping[str, str]) -> list[Object]:

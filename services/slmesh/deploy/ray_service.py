@@ -31,6 +31,8 @@ from slmesh.deploy.pods import (
     digest,
     environment,
     pod_security,
+    policy_mounts,
+    policy_volumes,
     scratch_mounts,
     scratch_volumes,
     secret_variable,
@@ -211,14 +213,15 @@ def _container(name: str, ports: dict[str, int], options: DeployOptions) -> Obje
             "failureThreshold": 12,
         },
         "securityContext": container_security(options),
-        "volumeMounts": scratch_mounts(),
+        "volumeMounts": scratch_mounts() + policy_mounts(options),
     }
 
 
 def _template(container: Object, manifests: Sequence[Manifest], options: DeployOptions) -> Object:
     # Serve takes the list of gRPC services, and a process its environment, only when it starts. So
     # a change of one of these must change the pods, which makes the operator build a new cluster.
-    frozen = [grpc_options(manifests), settings_of(MODELS, options)]
+    settings, policy = settings_of(MODELS, options), dict(options.policy_files)
+    frozen = [grpc_options(manifests), settings, policy]
     return {
         "metadata": {
             "labels": selector(MODELS),
@@ -231,6 +234,6 @@ def _template(container: Object, manifests: Sequence[Manifest], options: DeployO
             # Longer than the longest drain of a replica.
             "terminationGracePeriodSeconds": 120,
             "containers": [container],
-            "volumes": scratch_volumes(),
+            "volumes": scratch_volumes() + policy_volumes(options),
         },
     }

@@ -12,8 +12,8 @@ from slmesh.deploy.names import MESH, MODELS, ROUTER, Object, metadata, selector
 from slmesh.deploy.network import network_policies
 from slmesh.deploy.options import DeployOptions
 from slmesh.deploy.ray_service import ray_service
-from slmesh.deploy.router import router_deployment, router_service
-from slmesh.deploy.settings_map import settings_map
+from slmesh.deploy.router import router_service, router_set
+from slmesh.deploy.settings_map import policy_map, settings_map
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.manifest import Manifest
 
@@ -45,10 +45,11 @@ def render(manifests: Iterable[Manifest], options: DeployOptions) -> list[Object
     return [
         _service_account(options),
         *(settings_map(component, options) for component in (MODELS, ROUTER)),
+        *policy_map(options),
         *network_policies(options),
         ray_service(services, options),
         _disruption_budget(MODELS, {"ray.io/node-type": "worker"}, options),
-        router_deployment(options),
+        router_set(options),
         router_service(options),
         _disruption_budget(ROUTER, {}, options),
     ]

@@ -1,4 +1,8 @@
-"""The router on Kubernetes: pods that stay up when the models do not, and a service in front."""
+"""The router on Kubernetes: pods that stay up when the models do not, and a service in front.
+
+Each pod has a volume of its own: decisions wait there for the database, and a pod that is killed finds
+them again. So it is a StatefulSet.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,12 @@ from slmesh.deploy.names import (
 )
 from slmesh.deploy.options import DeployOptions
 from slmesh.deploy.pods import (
+    STATE,
     container_security,
     digest,
     pod_security,
+    policy_mounts,
+    policy_volumes,
     scratch_mounts,
     scratch_volumes,
     secret_variable,
@@ -23,33 +30,43 @@ from slmesh.deploy.pods import (
 )
 from slmesh.deploy.settings_map import TLS_DIR, settings_of
 
-__all__ = ["COMMAND", "router_deployment", "router_service"]
+__all__ = ["COMMAND", "router_service", "router_set"]
 
 COMMAND = ("python", "-m", "slmesh.router")
 _RESTARTABLE = ("python", "/opt/slmesh/develop.py", "run", "--")
 NAME = f"{MESH}-{ROUTER}"
 
 _DRAIN_S = 30
+_SETTLE_S = 10
 
 
-def router_deployment(options: DeployOptions) -> Object:
-    """Return the Deployment of the router."""
+def router_set(options: DeployOptions) -> Object:
+    """Return the StatefulSet of the router."""
     return {
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": "StatefulSet",
         "metadata": metadata(NAME, ROUTER, options),
         "spec": {
+            "serviceName": NAME,
             "replicas": options.router_replicas,
             "selector": {"matchLabels": selector(ROUTER)},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+            "podManagementPolicy": "Parallel",  # no router needs another
+            "updateStrategy": {"type": "RollingUpdate"},  # one pod at a time
+            # a new pod has its share of connections before the next one is replaced
+            "minReadySeconds": _SETTLE_S,
+            "volumeClaimTemplates": [_claim(options)],
+            # a pod that was taken away may have left decisions that no database has yet
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": "Retain",
+                "whenScaled": "Retain",
             },
             "template": {
                 "metadata": {
                     "labels": selector(ROUTER),
                     "annotations": {
-                        f"{MESH}/settings-digest": digest(settings_of(ROUTER, options)),
+                        f"{MESH}/settings-digest": digest(
+                            [settings_of(ROUTER, options), dict(options.policy_files)]
+                        ),
                         "prometheus.io/scrape": "true",
                         "prometheus.io/port": str(ROUTER_METRICS_PORT),
                     },
@@ -87,7 +104,9 @@ def router_service(options: DeployOptions) -> Object:
 
 
 def _pod(options: DeployOptions) -> Object:
-    volumes, mounts = scratch_volumes(), scratch_mounts()
+    # the state is in the pod's own claim, under the same name
+    volumes = [one for one in scratch_volumes() if one["name"] != STATE] + policy_volumes(options)
+    mounts = scratch_mounts() + policy_mounts(options)
     if options.tls_secret:
         volumes.append({"name": "tls", "secret": {"secretName": options.tls_secret}})
         mounts.append({"name": "tls", "mountPath": TLS_DIR, "readOnly": True})
@@ -109,14 +128,28 @@ def _pod(options: DeployOptions) -> Object:
     }
 
 
+def _claim(options: DeployOptions) -> Object:
+    return {
+        "metadata": {"name": STATE, "labels": selector(ROUTER)},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": options.router_storage}},
+            **({"storageClassName": options.storage_class} if options.storage_class else {}),
+        },
+    }
+
+
 def _container(mounts: list[Object], options: DeployOptions) -> Object:
-    token = secret_variable("SLMESH_CONSUL_TOKEN", options.consul_secret, "token")
+    secrets = [
+        *secret_variable("SLMESH_CONSUL_TOKEN", options.consul_secret, "token"),
+        *secret_variable("SLMESH_LEDGER_URL", options.ledger_secret, "url"),
+    ]
     return {
         "name": ROUTER,
         "image": options.image,
         "command": list(_RESTARTABLE + COMMAND if options.development else COMMAND),
         "envFrom": settings_source(ROUTER),
-        **({"env": token} if token else {}),
+        **({"env": secrets} if secrets else {}),
         "ports": [
             {"name": "grpc", "containerPort": ROUTER_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": ROUTER_METRICS_PORT, "protocol": "TCP"},

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from slmesh.deploy.names import (
     INGRESS_PORT,
-    MODELS,
     MODELS_SERVICE,
+    POLICY,
     ROUTER,
     ROUTER_METRICS_PORT,
     ROUTER_PORT,
@@ -18,9 +18,9 @@ from slmesh.deploy.names import (
     metadata,
 )
 from slmesh.deploy.options import DeployOptions
-from slmesh.deploy.pods import CACHE_DIR, STATE_DIR
+from slmesh.deploy.pods import CACHE_DIR, KEY_DIR, POLICY_DIR, STATE_DIR
 
-__all__ = ["TLS_DIR", "settings_map", "settings_of"]
+__all__ = ["TLS_DIR", "policy_map", "settings_map", "settings_of"]
 
 TLS_DIR = "/etc/slmesh/tls"
 """Where the router's certificate is mounted."""
@@ -36,6 +36,20 @@ def settings_map(component: str, options: DeployOptions) -> Object:
     }
 
 
+def policy_map(options: DeployOptions) -> list[Object]:
+    """Return the ConfigMap with the policies, or nothing when only the shipped ones hold."""
+    if not options.policy_files:
+        return []
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata(POLICY, POLICY, options),
+            "data": dict(sorted(options.policy_files.items())),
+        }
+    ]
+
+
 def settings_of(component: str, options: DeployOptions) -> dict[str, str]:
     """Return the environment variables of a component, without secrets."""
     shared = {
@@ -44,9 +58,13 @@ def settings_of(component: str, options: DeployOptions) -> dict[str, str]:
         "SLMESH_METRICS_HOST": "0.0.0.0",  # the network policy says who may read
         "SLMESH_REGION": options.region,
         "SLMESH_ZONE": options.zone,
+        "SLMESH_MESH_KEY": f"{KEY_DIR}/mesh.key",
+        # both sides of a call decide about it, so both must know where the reasoner is
+        **_reasoner_settings(options),
     }
-    own = {ROUTER: _router_settings, MODELS: _models_settings}[component]
-    return shared | own(options)
+    if options.policy_files:
+        shared["SLMESH_POLICY_PATH"] = POLICY_DIR
+    return shared | (_router_settings(options) if component == ROUTER else {})
 
 
 def _router_settings(options: DeployOptions) -> dict[str, str]:
@@ -65,7 +83,7 @@ def _router_settings(options: DeployOptions) -> dict[str, str]:
     return settings
 
 
-def _models_settings(options: DeployOptions) -> dict[str, str]:
+def _reasoner_settings(options: DeployOptions) -> dict[str, str]:
     if not options.reasoner_base_url:
         return {}
     settings = {

@@ -22,6 +22,7 @@ from google.rpc import code_pb2
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Rpc
 from slmesh.mesh.errors import Cancelled, DeadlineExceeded, Internal, MeshError, Unimplemented
+from slmesh.mesh.gate import Admit
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import SpanKind, Tracing
@@ -63,6 +64,7 @@ class Boundary:
         limits: The largest request.
         default_timeout_s: The time a request has when its caller sets no deadline.
         instruments: Metrics and spans; None switches them and the log event off, to measure them.
+        admit: Decides whether policy allows the call; None decides nothing.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Boundary:
         limits: Limits,
         default_timeout_s: float,
         instruments: Instruments | None,
+        admit: Admit | None = None,
     ) -> None:
         self._service = service
         self._unary = dict(unary or {})
@@ -81,6 +84,7 @@ class Boundary:
         self._limits = limits
         self._default_timeout_s = default_timeout_s
         self._instruments = instruments
+        self._admit = admit
         if instruments is not None:
             self._in_flight = instruments.metrics.in_flight.labels(service)
         self._seconds: dict[str, Any] = {}
@@ -197,6 +201,8 @@ class Boundary:
                 context = context.within(self._default_timeout_s)
             if context.expired():
                 raise DeadlineExceeded("the deadline had passed when the request arrived")
+            if self._admit is not None:
+                context = self._admit(context)
             with self._span(method, context) as inner:
                 yield inner
         except MeshError as error:

@@ -19,9 +19,10 @@ from typing import Any
 
 from slmesh.mesh.bundle import Bundle, find_bundle, load_bundle
 from slmesh.mesh.errors import FailedPrecondition, NotFound
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.manifest import Manifest, load_manifest
 from slmesh.mesh.naming import suggestion
-from slmesh.mesh.service import Resources
+from slmesh.mesh.service import CallerOf, Resources, no_caller
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.signature import check_signature
 
@@ -42,9 +43,15 @@ def discover(settings: Settings) -> dict[str, Manifest]:
     for folder in _service_folders(settings):
         found = _manifests(folder) | found
     overrides = settings.reasoner_options()
+    placed = settings.reasoner_zone or settings.reasoner_region
     for name, manifest in found.items():
-        if manifest.contract == "reason" and overrides:
-            found[name] = replace(manifest, options={**manifest.options, **overrides})
+        if manifest.contract == "reason" and (overrides or placed):
+            found[name] = replace(
+                manifest,
+                options={**manifest.options, **overrides},
+                zone=settings.reasoner_zone or manifest.zone,
+                region=settings.reasoner_region or manifest.region,
+            )
     return dict(sorted(found.items()))
 
 
@@ -95,8 +102,20 @@ def required_bundle(manifest: Manifest, settings: Settings) -> Bundle | None:
     return bundle
 
 
-def open_service(manifest: Manifest, settings: Settings) -> tuple[Any, Bundle | None]:
+def open_service(
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    caller_of: CallerOf = no_caller,
+    gate: Gate | None = None,
+) -> tuple[Any, Bundle | None]:
     """Import a service's class, make it and load it.
+
+    Args:
+        manifest: Which service.
+        settings: The settings of the process.
+        caller_of: Tells a service that calls others for whom it does.
+        gate: Decides about those calls.
 
     Returns:
         The loaded service and its bundle.
@@ -106,7 +125,7 @@ def open_service(manifest: Manifest, settings: Settings) -> tuple[Any, Bundle | 
     """
     bundle = required_bundle(manifest, settings)
     service = _import_class(manifest)()
-    service.load(Resources(manifest, bundle, settings.cache_dir, manifest.threads))
+    service.load(Resources(manifest, bundle, settings.cache_dir, manifest.threads, caller_of, gate))
     return service, bundle
 
 

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import rpcs
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.settings import Settings, load_settings
 from slmesh.mesh.tracing import Tracing
 from slmesh.mesh.transport import GrpcTransport, Transport, channel_credentials
@@ -56,6 +57,7 @@ class Mesh:
         tenant: str = "default",
         settings: Settings | None = None,
         tracing: Tracing | None = None,
+        gate: Gate | None = None,
     ) -> Self:
         """Return a client of a running mesh; no connection is made before the first call.
 
@@ -65,6 +67,8 @@ class Mesh:
             tenant: For whom the calls are.
             settings: Size limits and TLS; the environment's when None.
             tracing: Where client spans go.
+            gate: Decides about every call before it is sent, for a client inside of the mesh; the
+                service decides in any case.
         """
         settings = settings or load_settings()
         target = address or settings.router_target()
@@ -73,6 +77,7 @@ class Mesh:
             credentials=channel_credentials(settings.tls_root),
             max_message_bytes=settings.max_message_bytes,
             tracing=tracing,
+            gate=gate,
         )
         return cls(transport, RequestContext(tenant=tenant))
 
@@ -224,6 +229,28 @@ class Mesh:
     ) -> route_pb2.RouteResponse:
         """Run a flow over one text."""
         return await self.call("Route", "", request, timeout_s, context)
+
+    async def batch_route(
+        self,
+        request: route_pb2.BatchRouteRequest,
+        *,
+        timeout_s: float | None = None,
+        context: RequestContext | None = None,
+    ) -> route_pb2.BatchRouteResponse:
+        """Run flows over many texts."""
+        return await self.call("BatchRoute", "", request, timeout_s, context)
+
+    def route_stream(
+        self,
+        request: route_pb2.RouteRequest,
+        *,
+        timeout_s: float | None = None,
+        context: RequestContext | None = None,
+    ) -> AsyncIterator[route_pb2.RouteStreamResponse]:
+        """Run a flow over one text; yields signals, then text, then the decision."""
+        rpc = rpcs()["RouteStream"]
+        wrapped = rpc.request_type(request=request)
+        return self.transport.stream(rpc, wrapped, self._for("", timeout_s, context))  # type: ignore[return-value]
 
     async def explain(
         self,

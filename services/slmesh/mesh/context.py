@@ -24,9 +24,22 @@ DECISION_KEY = "slmesh-decision-id"
 TIMEOUT_KEY = "slmesh-timeout-ms"
 DATA_CLASSES_KEY = "slmesh-data-classes"
 TRACEPARENT_KEY = "traceparent"
+SUBJECT_KEY = "slmesh-subject"
+"""Whom a text is about, in the caller's own words; what is recorded of it can be deleted by that."""
+POLICY_KEY = "slmesh-policy-context"
+"""What the policy decided on, sealed; see ``slmesh.policy.seal``."""
 
 DEFAULT_TENANT = "default"
 _LONGEST_VALUE = 256
+_LIMITED_KEYS = (
+    APPLICATION_KEY,
+    TENANT_KEY,
+    DECISION_KEY,
+    DATA_CLASSES_KEY,
+    SUBJECT_KEY,
+    POLICY_KEY,
+)
+_LONGEST_SEAL = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,12 @@ class RequestContext:
         deadline: The moment on ``time.monotonic()`` by which the answer is due, in seconds, or None.
         data_classes: The classes of the data in the request, as the caller declares them.
         traceparent: The W3C trace context of the caller's span; empty when there is none.
+        subject: The caller's id of the person the text is about, for the deletion of what is
+            recorded; empty when it gave none. It goes to the router and no further.
+        flow: The flow the data belongs to; empty for a direct call. It never comes from metadata
+            as such: a gate sets it from a seal it has checked.
+        redacted: Whether the text is redacted; proven by the same seal.
+        policy_context: The seal, as it travels; empty before a gate has made one.
     """
 
     service: str = ""
@@ -48,6 +67,10 @@ class RequestContext:
     deadline: float | None = None
     data_classes: tuple[str, ...] = ()
     traceparent: str = ""
+    subject: str = ""
+    flow: str = ""
+    redacted: bool = False
+    policy_context: str = ""
 
     @classmethod
     def from_metadata(cls, metadata: Iterable[tuple[str, str | bytes]]) -> RequestContext:
@@ -57,10 +80,11 @@ class RequestContext:
             InvalidArgument: A value of ours cannot be read.
         """
         found = {key: value for key, value in metadata if isinstance(value, str)}
-        for key in (APPLICATION_KEY, TENANT_KEY, DECISION_KEY, DATA_CLASSES_KEY):
-            if len(found.get(key, "")) > _LONGEST_VALUE:
+        for key in _LIMITED_KEYS:
+            longest = _LONGEST_SEAL if key == POLICY_KEY else _LONGEST_VALUE
+            if len(found.get(key, "")) > longest:
                 raise InvalidArgument(
-                    f"metadata key '{key}' is longer than {_LONGEST_VALUE} characters",
+                    f"metadata key '{key}' is longer than {longest} characters",
                     reason="INVALID_METADATA",
                     metadata={"key": key},
                 )
@@ -72,6 +96,8 @@ class RequestContext:
             deadline=_read_deadline(found.get(TIMEOUT_KEY)),
             data_classes=tuple(name for name in classes.split(",") if name),
             traceparent=found.get(TRACEPARENT_KEY, ""),
+            subject=found.get(SUBJECT_KEY, ""),
+            policy_context=found.get(POLICY_KEY, ""),
         )
 
     def to_metadata(self) -> list[tuple[str, str]]:
@@ -85,6 +111,10 @@ class RequestContext:
             metadata.append((DATA_CLASSES_KEY, ",".join(self.data_classes)))
         if self.traceparent:
             metadata.append((TRACEPARENT_KEY, self.traceparent))
+        if self.subject:
+            metadata.append((SUBJECT_KEY, self.subject))
+        if self.policy_context:
+            metadata.append((POLICY_KEY, self.policy_context))
         remaining = self.remaining_s()
         if remaining is not None:
             metadata.append((TIMEOUT_KEY, f"{max(remaining, 0.0) * 1e3:.3f}"))
@@ -109,8 +139,8 @@ class RequestContext:
         return replace(self, deadline=deadline)
 
     def to_service(self, service: str) -> RequestContext:
-        """Return the same context for a call to another service."""
-        return replace(self, service=service)
+        """Return the same context for a call to another service, which learns no subject."""
+        return replace(self, service=service, subject="" if service else self.subject)
 
 
 def _read_deadline(value: str | None) -> float | None:

@@ -152,10 +152,23 @@ class PermissionDenied(MeshError):
 
 
 class ResourceExhausted(MeshError):
-    """A queue or a budget is full."""
+    """A queue or a budget is full.
+
+    Metadata with the key ``budget`` names a budget, and makes a ``QuotaFailure`` beside it.
+    """
 
     code = code_pb2.RESOURCE_EXHAUSTED
     default_reason = "QUEUE_FULL"
+
+    def to_status(self) -> status_pb2.Status:
+        """See :meth:`MeshError.to_status`."""
+        status = super().to_status()
+        if "budget" in self.metadata:
+            violation = error_details_pb2.QuotaFailure.Violation(
+                subject=self.metadata["budget"], description=self.message
+            )
+            _pack(status, error_details_pb2.QuotaFailure(violations=[violation]))
+        return status
 
 
 class FailedPrecondition(MeshError):

@@ -16,11 +16,13 @@ from google.protobuf.message import Message
 from slmesh.mesh.batching import MicroBatcher
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
 from slmesh.mesh.bundle import Bundle
+from slmesh.mesh.callers import Callers
 from slmesh.mesh.catalog import open_service
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Contract, contract
 from slmesh.mesh.drift import DriftWatch
 from slmesh.mesh.errors import InvalidArgument, MeshError
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
@@ -39,6 +41,7 @@ class ServiceHost:
         settings: The process's settings.
         metrics: Where the service is counted.
         instruments: What the boundary writes to, or None to measure without.
+        gate: Decides about every call that arrives; None allows all.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class ServiceHost:
         settings: Settings,
         metrics: Metrics,
         instruments: Instruments | None,
+        gate: Gate | None = None,
     ) -> None:
         self.manifest = manifest
         self.contract: Contract = contract(manifest.contract)
@@ -54,6 +58,8 @@ class ServiceHost:
         self._settings = settings
         self._metrics = metrics
         self._limits = limits_of(settings)
+        self._gate = gate
+        self._callers = Callers()
         self._service: Any = None
         self._watch: DriftWatch | None = None
         self._batcher: MicroBatcher | None = None
@@ -68,6 +74,7 @@ class ServiceHost:
             limits=self._limits,
             default_timeout_s=manifest.timeout_ms / 1e3,
             instruments=instruments,
+            admit=None if gate is None else gate.arrival(manifest.name),
         )
 
     @property
@@ -83,7 +90,9 @@ class ServiceHost:
         Raises:
             MeshError: What the service needs is missing or wrong.
         """
-        service, self.bundle = open_service(self.manifest, self._settings)
+        service, self.bundle = open_service(
+            self.manifest, self._settings, caller_of=self._callers.of, gate=self._gate
+        )
         if not self.contract.single.streaming:
             _warm_up(service, self.contract)
             self._watch = DriftWatch.of(self.bundle)
@@ -134,7 +143,8 @@ class ServiceHost:
     async def _answer_one(self, request: Message, context: RequestContext) -> Message:
         assert self._batcher is not None
         self._check(request)
-        return await self._batcher.submit(request, context.deadline)
+        with self._callers.known([request], context):
+            return await self._batcher.submit(request, context.deadline)
 
     async def _answer_many(self, request: Any, context: RequestContext) -> Message:
         assert self._batcher is not None
@@ -150,7 +160,8 @@ class ServiceHost:
             else:
                 results.append(None)
                 good.append(item)
-        answers = iter(await self._batcher.submit_many(good, context.deadline))
+        with self._callers.known(good, context):
+            answers = iter(await self._batcher.submit_many(good, context.deadline))
         response: Any = self.contract.batch.response_type()
         for result in results:
             answer = next(answers) if result is None else result
@@ -161,14 +172,15 @@ class ServiceHost:
                 place.response.CopyFrom(answer)
         return response  # type: ignore[no-any-return]
 
-    async def _stream(self, request: Message, _: RequestContext) -> AsyncIterator[Message]:
+    async def _stream(self, request: Message, context: RequestContext) -> AsyncIterator[Message]:
         self._check(request)
-        events = self._service.stream(request)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+        with self._callers.known([request], context):
+            events = self._service.stream(request)
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await events.aclose()
 
     def _check(self, request: Message) -> None:
         check = getattr(self._service, "check", None)

@@ -17,10 +17,13 @@ import yaml
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.naming import suggestion
 
-__all__ = ["CONTRACTS", "Manifest", "load_manifest"]
+__all__ = ["CONTRACTS", "ZONES", "Manifest", "load_manifest"]
 
 CONTRACTS = ("classify", "extract", "rank", "guard", "score", "reason")
 """The contracts a manifest may name."""
+
+ZONES = ("in-process", "cluster", "partner", "external")
+"""Where the model of a service runs, the nearest first; policy speaks of these."""
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _YAML_NAMES = {"class": "class_name"}  # `class` is a Python keyword
@@ -45,6 +48,12 @@ class Manifest:
             at once, and batches form by themselves while the service is busy.
         max_queue_items: Items that may wait; one more is refused.
         timeout_ms: The time a request may take when its caller sets no deadline.
+        zone: One of :data:`ZONES`: where data that the service is sent ends up. When left out, that
+            is this mesh, or ``external`` for a reasoner whose server is somewhere else.
+        region: The region the model runs in; the process's own when left out, and ``unknown`` for a
+            model outside of the mesh.
+        purpose: What the model may use the data for. ``inference`` is to answer, and to keep
+            nothing.
         options: Free settings for the class.
         folder: Where the manifest lies; not a key of the file.
     """
@@ -62,6 +71,9 @@ class Manifest:
     max_batch_wait_ms: float = 0
     max_queue_items: int = 1024
     timeout_ms: int = 2000
+    zone: str = ""
+    region: str = ""
+    purpose: str = "inference"
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
 
@@ -83,6 +95,8 @@ class Manifest:
                 return f"{name} must be at least 1, is {getattr(self, name)}"
         if self.cpus <= 0 or self.timeout_ms <= 0:
             return "cpus and timeout_ms must be above 0"
+        if self.zone and self.zone not in ZONES:
+            return f"unknown zone '{self.zone}'{suggestion(self.zone, ZONES)}"
         if self.max_batch_wait_ms < 0:
             return "max_batch_wait_ms must not be negative"
         return ""

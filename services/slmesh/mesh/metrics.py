@@ -62,11 +62,31 @@ class Metrics:
             ("service", "contract", "model", "version", "digest"),
             registry=self.registry,
         )
+        self._add_router()
+        self._add_ledger()
+
+    def _add_router(self) -> None:
         self.decisions = Counter(
             "slmesh_decisions",
             "Decisions of the router.",
             ("flow", "path", "degraded"),
             registry=self.registry,
+        )
+        self.flow_reloads = Counter(
+            "slmesh_flow_reloads",
+            "Flows whose file has changed, by what became of it: served or refused.",
+            ("flow", "outcome"),
+            registry=self.registry,
+        )
+        self.flow_stale = Gauge(
+            "slmesh_flow_stale",
+            "1 while a flow is served in an older version because its file is wrong.",
+            ("flow",),
+            registry=self.registry,
+        )
+        self.breaker_open = self._by_service(
+            "slmesh_breaker_open",
+            "1 while the router does not call a service because it failed too often.",
         )
         self.reasoner_tokens = Counter(
             "slmesh_reasoner_tokens",
@@ -79,6 +99,43 @@ class Metrics:
             "Price of decisions, and what the reasoner alone would have cost, in millionths of a"
             " US dollar.",
             ("flow", "kind"),
+            registry=self.registry,
+        )
+
+    def _add_ledger(self) -> None:
+        self.ledger_records = Counter(
+            "slmesh_ledger_records",
+            "Records by what became of them: spooled, shipped, unrecorded (could not be spooled),"
+            " set_aside (refused by the database), expired.",
+            ("state",),
+            registry=self.registry,
+        )
+        self.ledger_append_seconds = Histogram(
+            "slmesh_ledger_append_seconds",
+            "Time a request waits for its record to be in the spool.",
+            buckets=(0.00005, 0.0001, 0.0002, 0.0003, 0.0005, *_SECONDS[1:]),
+            registry=self.registry,
+        )
+        self.ledger_sync_seconds = Histogram(
+            "slmesh_ledger_sync_seconds",
+            "Time of one sync of the spool to the disk.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.ledger_sync_failures = Counter(
+            "slmesh_ledger_sync_failures",
+            "Syncs of the spool that failed.",
+            registry=self.registry,
+        )
+        self.ledger_spool_bytes = Gauge(
+            "slmesh_ledger_spool_bytes", "Bytes that wait for the database.", registry=self.registry
+        )
+        self.ledger_spool_limit_bytes = Gauge(
+            "slmesh_ledger_spool_limit_bytes", "Bytes that may wait.", registry=self.registry
+        )
+        self.ledger_database_up = Gauge(
+            "slmesh_ledger_database_up",
+            "1 while the database takes records.",
             registry=self.registry,
         )
 

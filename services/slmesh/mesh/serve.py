@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
 
 from slmesh.mesh.boundary import Instruments
-from slmesh.mesh.catalog import find_manifest
+from slmesh.mesh.catalog import discover, find_manifest
 from slmesh.mesh.context import APPLICATION_KEY
 from slmesh.mesh.contract import Rpc, rpcs
 from slmesh.mesh.errors import MeshError, NotFound
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.host import ServiceHost
 from slmesh.mesh.logs import configure
+from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics, MetricsServer
 from slmesh.mesh.replica_record import (
     ReplicaRecord,
@@ -32,7 +34,7 @@ from slmesh.mesh.replica_record import (
     record_failure,
     remember_run,
 )
-from slmesh.mesh.settings import load_settings
+from slmesh.mesh.settings import Settings, load_settings
 from slmesh.mesh.tracing import open_tracing
 from slmesh.mesh.wire import grpc_code, trailing_metadata
 
@@ -42,6 +44,9 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 FIRST_RETRY_S = 5.0
 """The pause before a service that has run before is loaded again; it doubles up to a minute."""
 _LONGEST_RETRY_S = 60.0
+
+OpenGate = Callable[[Settings, Mapping[str, Manifest]], Gate]
+"""Makes the gate of a process; Serve sends it to a replica by its name."""
 
 
 def service_rpcs() -> tuple[Rpc, ...]:
@@ -90,11 +95,14 @@ class Replica:
     service, and what Serve calls by name.
     """
 
-    async def __init__(self, service: str) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, service: str, open_gate: OpenGate | None = None
+    ) -> None:
         """Load the service; Serve awaits this before it sends a request.
 
         Args:
             service: The service's name; its settings are those of the process's environment.
+            open_gate: Makes what decides about calls; None allows all.
 
         Raises:
             RuntimeError: The service cannot be loaded and never could with what it is made of. A
@@ -110,11 +118,22 @@ class Replica:
         self._tracing = open_tracing(settings.trace_exporter, service)
         instruments = Instruments(metrics, self._tracing) if settings.boundary_instruments else None
         self._record.metrics_address = f"{settings.metrics_host}:{self._metrics_server.port}"
-        self._host = ServiceHost(manifest, settings, metrics, instruments)
+
+        def host(gate: Gate | None) -> ServiceHost:
+            return ServiceHost(manifest, settings, metrics, instruments, gate)
+
+        async def start() -> None:
+            # a policy that cannot be read is a reason not to serve, like a model that is not there
+            gate = None if open_gate is None else open_gate(settings, discover(settings))
+            self._host = host(gate)
+            await self._host.start()
+
+        self._start = start
+        self._host = host(None)  # asked for its name only, until it is replaced
         self._problem: MeshError | None = None
         self._retry: asyncio.Task[None] | None = None
         try:
-            await self._host.start()
+            await self._start()
         except Exception as error:
             problem = record_failure(self._record, error)
             if not has_run_before(self._record):
@@ -132,7 +151,7 @@ class Replica:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
             try:
-                await self._host.start()
+                await self._start()
             except Exception as error:
                 self._problem = record_failure(self._record, error)
             else:

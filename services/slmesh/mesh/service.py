@@ -6,7 +6,7 @@ transports; the boundary does that for every service alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +14,20 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from slmesh.mesh.bundle import Bundle
+from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import MeshError
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.manifest import Manifest
 
-__all__ = ["AnsweringService", "Resources", "StreamingService"]
+__all__ = ["AnsweringService", "CallerOf", "Resources", "StreamingService", "no_caller"]
+
+CallerOf = Callable[[Message], RequestContext]
+"""Returns the context of a request that is being answered."""
+
+
+def no_caller(_: Message) -> RequestContext:
+    """Return the context of a request nobody knows the caller of: that of a direct call."""
+    return RequestContext()
 
 
 @dataclass(frozen=True)
@@ -29,12 +39,17 @@ class Resources:
         bundle: The verified bundle the manifest names, or None when it names none.
         cache_dir: Where compiled models lie.
         threads: Threads of inference, >= 1.
+        caller_of: Returns the context of a request while it is answered. A service that calls
+            another passes it on, so that the data is judged as what it is on that hop too.
+        gate: For the client of such a service: ``Mesh.connect(..., gate=resources.gate)``.
     """
 
     manifest: Manifest
     bundle: Bundle | None
     cache_dir: Path
     threads: int
+    caller_of: CallerOf = no_caller
+    gate: Gate | None = None
 
     def required_bundle(self) -> Bundle:
         """Return the bundle of a service that cannot be without one.

@@ -62,9 +62,29 @@ class Settings:
         reasoner_model: Model name or folder; the manifest's when empty.
         reasoner_base_url: Base URL of an OpenAI-compatible server.
         reasoner_api_key: API key of that server.
+        reasoner_zone: Where that server is: ``cluster``, ``partner`` or ``external``. When empty, a
+            private address or a name of the cluster is ``cluster``, and all else ``external``.
+        reasoner_region: The region of that server; ``unknown`` when empty and it is not here.
+        policy_path: Folders with policies (``*.cedar``), tenants and data classes, read after the
+            policy that is shipped; a file stands above an earlier one of the same name.
+        mesh_key: File with the key that seals policy contexts, the same for every process of a
+            mesh; one in ``state_dir`` is made and used when unset.
         price_prompt_usd_micros_per_mtok: Price of a million prompt tokens, in millionths of a US
             dollar. The default is 0.15 US dollars: what hosted small chat models cost in 2025-26.
         price_output_usd_micros_per_mtok: Price of a million generated tokens; 0.60 US dollars.
+        budgets: YAML file with what tenants and flows may spend on the reasoner; without it there
+            is no limit, with it a tenant that has no budget may spend nothing.
+        ledger_url: Where decisions are recorded: ``postgresql://user:password@host/name``, or a
+            file as ``sqlite:////folder/file``. When empty the router records in
+            ``<state_dir>/ledger/ledger.sqlite3``, and a mesh in a process of its own in memory;
+            ``none`` means memory only, everywhere.
+        ledger_spool_mib: The most MiB of records that wait for the database; above, decisions are
+            refused. 512 MiB are about 130,000 decisions.
+        ledger_sync_before_reply: Whether a reply waits until its record is on the disk. Off, a
+            power failure may take the records of the last 50 ms.
+        ledger_text: What a record holds of the user's text: ``none``, ``redacted`` or ``full``.
+        ledger_retention_days: After how many days a record is deleted.
+        ledger_tenants: YAML file with ``text`` and ``retention_days`` for single tenants.
     """
 
     state_dir: Path = Path(".slmesh")
@@ -98,8 +118,19 @@ class Settings:
     reasoner_model: str = ""
     reasoner_base_url: str = ""
     reasoner_api_key: str = field(default="", repr=False)
+    reasoner_zone: str = ""
+    reasoner_region: str = ""
+    policy_path: tuple[Path, ...] = ()
+    mesh_key: Path | None = None
     price_prompt_usd_micros_per_mtok: int = 150_000
     price_output_usd_micros_per_mtok: int = 600_000
+    budgets: Path | None = None
+    ledger_url: str = field(default="", repr=False)
+    ledger_spool_mib: int = 512
+    ledger_sync_before_reply: bool = False
+    ledger_text: str = "redacted"
+    ledger_retention_days: int = 30
+    ledger_tenants: Path | None = None
 
     def __post_init__(self) -> None:
         """Fill the cache folder in, so that there is one place that derives it."""

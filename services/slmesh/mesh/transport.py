@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Rpc
 from slmesh.mesh.errors import FailedPrecondition, Internal, MeshError
+from slmesh.mesh.gate import Gate
 from slmesh.mesh.tracing import SpanKind, Tracing
 from slmesh.mesh.wire import mesh_error
 
@@ -53,6 +54,7 @@ class GrpcTransport:
         max_message_bytes: The largest message either way.
         tracing: Where client spans go.
         services: The services that are known to belong to the mesh.
+        gate: Decides about every call before it is sent; None sends all.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class GrpcTransport:
         resolve: Resolver,
         *,
         services: Collection[str] = (),
+        gate: Gate | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         max_message_bytes: int,
         tracing: Tracing | None = None,
@@ -68,6 +71,7 @@ class GrpcTransport:
         self._credentials = credentials
         self._tracing = tracing
         self._services = frozenset(services)
+        self._gate = gate
         self._options = [
             ("grpc.max_send_message_length", 2 * max_message_bytes),
             ("grpc.max_receive_message_length", 2 * max_message_bytes),
@@ -85,7 +89,7 @@ class GrpcTransport:
 
     async def unary_bytes(self, rpc: Rpc, payload: bytes, context: RequestContext) -> bytes:
         """Call a unary RPC with a serialised request and return the serialised response."""
-        with self._span(rpc, context) as inner:
+        with self._span(rpc, self._checked(context)) as inner:
             call = self._call(rpc, inner.service)
             try:
                 response: bytes = await call(
@@ -106,7 +110,7 @@ class GrpcTransport:
         self, rpc: Rpc, payload: bytes, context: RequestContext
     ) -> AsyncIterator[bytes]:
         """Call a server-streaming RPC with and for serialised messages."""
-        with self._span(rpc, context) as inner:
+        with self._span(rpc, self._checked(context)) as inner:
             call = self._call(rpc, inner.service)(
                 payload, metadata=inner.to_metadata(), timeout=_timeout(inner)
             )
@@ -126,6 +130,9 @@ class GrpcTransport:
 
     def _mesh_error(self, error: grpc.aio.AioRpcError, service: str) -> MeshError:
         return mesh_error(error, service, belongs=service in self._services)
+
+    def _checked(self, context: RequestContext) -> RequestContext:
+        return context if self._gate is None else self._gate.depart(context)
 
     def _span(self, rpc: Rpc, context: RequestContext) -> Any:
         if self._tracing is None:

@@ -16,6 +16,7 @@ from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.serve import Replica
 from slmesh.mesh.settings import load_settings
 from slmesh.platform.serve_options import serve_options
+from slmesh.policy import open_gate
 
 __all__ = ["build"]
 
@@ -34,5 +35,6 @@ def build(args: Mapping[str, str]) -> serve.Application:
     manifest = find_manifest(args["service"], load_settings())
     deployment: Any = serve.deployment(Replica)
     options = serve_options(manifest)
-    bound: serve.Application = deployment.options(name=manifest.name, **options).bind(manifest.name)
+    named = deployment.options(name=manifest.name, **options)
+    bound: serve.Application = named.bind(manifest.name, open_gate)
     return bound

@@ -29,6 +29,8 @@ from slmesh.platform.processes import start_ticks
 from slmesh.platform.serve_flags import FALLBACK_NOTICE, haproxy_binary
 from slmesh.platform.state import MeshState
 from slmesh.platform.targets import scrape_targets, write_targets
+from slmesh.policy.mesh_key import mesh_key
+from slmesh.policy.policy_book import load_policies
 
 __all__ = ["Progress", "Supervisor"]
 
@@ -144,13 +146,16 @@ class Supervisor:
         """Start everything; returns at once.
 
         Raises:
-            FailedPrecondition: The mesh is up already, or a port is in use.
+            FailedPrecondition: The mesh is up already, a port is in use, or the policy is wrong.
         """
         settings = self.settings
         self._started = time.monotonic()
         self.state.acquire()
         try:
             self.state.clear()
+            # both are for every process, so what is wrong with them is told before any starts
+            load_policies(settings)
+            mesh_key(settings)
             if self._with_router:
                 require_free(settings.host, settings.router_port, "SLMESH_ROUTER_PORT")
             require_free(settings.host, settings.ingress_port, "SLMESH_INGRESS_PORT")

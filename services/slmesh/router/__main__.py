@@ -24,6 +24,10 @@ from slmesh.mesh.tracing import open_tracing
 from slmesh.router.routing import ROUTER
 from slmesh.router.server import RouterServer
 
+SWITCH_S = 0.0005
+"""How long a thread may keep the event loop waiting for the interpreter; Python's own default, 5 ms, is
+longer than a whole request without a reasoner. The ledger's threads run beside it."""
+
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -59,6 +63,7 @@ async def serve(settings: Settings) -> None:
 def main() -> int:
     """Run the process and return its exit status."""
     try:
+        sys.setswitchinterval(SWITCH_S)
         settings = load_settings()
         configure(settings.log_level)
         asyncio.run(serve(settings))

@@ -12,7 +12,7 @@ from slmesh.api.rank.v1 import rank_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.router.flow import AnswerSource, Flow, PassageAnswer, TemplateAnswer
-from slmesh.router.signals import first_label, provenance_of
+from slmesh.router.signals import first_label, labels_of, provenance_of
 from slmesh.router.template import filled
 
 __all__ = ["SmallAnswer", "small_answer"]
@@ -25,10 +25,12 @@ class SmallAnswer:
     Attributes:
         answer: The answer; None when no way to answer fits.
         missed: Why the ways before it, or all, do not fit.
+        probability: The calibrated probability that it is right; 0 where nothing says so.
     """
 
     answer: route_pb2.Answer | None
     missed: tuple[route_pb2.PathReason, ...]
+    probability: float = 0.0
 
 
 def small_answer(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> SmallAnswer:
@@ -37,7 +39,7 @@ def small_answer(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> SmallA
     for source in flow.answer:
         found = _tried(source, signals)
         if isinstance(found, route_pb2.Answer):
-            return SmallAnswer(found, tuple(missed))
+            return SmallAnswer(found, tuple(missed), _probability(source, signals))
         missed.append(found)
     return SmallAnswer(None, tuple(missed))
 
@@ -50,6 +52,19 @@ def _tried(
     if source.template is not None:
         return _template(source.template, signals)
     return route_pb2.Answer(source=route_pb2.ANSWER_SOURCE_SIGNALS)
+
+
+def _probability(source: AnswerSource, signals: Mapping[str, signal_pb2.Signal]) -> float:
+    """Return the calibrated probability of what an answer rests on."""
+    step = ""
+    if source.template is not None:
+        step = source.template.by
+    elif source.passage is not None:
+        step = source.passage.agrees_with
+        if not step:
+            return float(signals[source.passage.step].ranking.ranking.passages[0].probability)
+    labels = labels_of(signals[step]) if step in signals else ()
+    return labels[0].probability if labels else 0.0
 
 
 def _passage(

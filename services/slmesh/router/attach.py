@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from slmesh.mesh.boundary import Instruments
+from slmesh.mesh.boundary import Instruments, limits_of
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.local import InProcessTransport
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
+from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
 from slmesh.router.cost import CostEstimator, Prices
-from slmesh.router.decisions import MemoryDecisions
+from slmesh.router.decisions import Decisions, MemoryDecisions
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import Routing, route_boundary
 
-__all__ = ["attach_router"]
+__all__ = ["attach_router", "local_engine"]
 
 
 def attach_router(
@@ -28,6 +29,7 @@ def attach_router(
     *,
     services: Mapping[str, Manifest] | None = None,
     tracing: Tracing | None = None,
+    gate: PolicyGate | None = None,
 ) -> None:
     """Let a mesh of this process answer Route and Explain.
 
@@ -38,30 +40,78 @@ def attach_router(
         settings: The settings; ``flow_path`` says where flows are.
         services: The services of the transport; all that are found when None.
         tracing: Where spans go.
+        gate: The gate of the transport; one of the settings' own when None.
 
     Raises:
-        FailedPrecondition: A flow is wrong.
+        FailedPrecondition: A flow or a policy is wrong.
     """
     found = discover(settings) if services is None else services
     flows = FlowBook(load_flows(settings, found))
+    gate = gate or open_gate(settings, found, in_process=True)
     clock = Clock()
-    engine = Engine(
-        transport,
-        {name: manifest.contract for name, manifest in found.items()},
-        estimator=CostEstimator(Prices.of(settings)),
-        clock=clock,
-        prepare=transport.host,
-    )
+    engine = local_engine(transport, settings, services=found, gate=gate, clock=clock)
     routing = Routing(
         flows,
         engine,
-        MemoryDecisions(clock.monotonic_s),
+        _decisions(transport, settings, clock),
         # the caller bounds its own calls: there is no queue to protect here
         admission=Admission(sys.maxsize),
         metrics=transport.metrics,
+        limits=limits_of(settings),
     )
     instruments = None
     if settings.boundary_instruments:
         instruments = Instruments(transport.metrics, tracing)
-    boundary = route_boundary(routing, flows, settings, instruments)
-    transport.add_edge(boundary, "Route", "Explain")
+    boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
+    transport.add_edge(boundary, "Route", "BatchRoute", "RouteStream", "Explain")
+
+
+def _decisions(transport: InProcessTransport, settings: Settings, clock: Clock) -> Decisions:
+    """Return a memory, unless the settings name a ledger; it is closed with the mesh."""
+    if not settings.ledger_url:
+        return MemoryDecisions(clock.monotonic_s)
+    # SQLAlchemy is not there in an installation for the library alone
+    from slmesh.router.ledger_decisions import open_decisions
+
+    decisions = open_decisions(settings, clock, transport.metrics, on_health=lambda healthy: None)
+    transport.add_closing(decisions.close)
+    return decisions
+
+
+def local_engine(
+    transport: InProcessTransport,
+    settings: Settings,
+    *,
+    services: Mapping[str, Manifest] | None = None,
+    gate: PolicyGate | None = None,
+    clock: Clock | None = None,
+) -> Engine:
+    """Return an engine whose flows call services of this process.
+
+    Args:
+        transport: The transport of the mesh.
+        settings: The settings.
+        services: The services of the transport; all that are found when None.
+        gate: The gate of the transport; one of the settings' own when None.
+        clock: Where time comes from.
+
+    Raises:
+        FailedPrecondition: A policy or the file of budgets is wrong.
+    """
+    found = discover(settings) if services is None else services
+    gate = gate or open_gate(settings, found, in_process=True)
+    prices = Prices.of(settings)
+    budgets = None
+    if settings.budgets is not None:
+        from slmesh.router.reasoner_budgets import open_budgets
+
+        budgets = open_budgets(settings, prices)
+    return Engine(
+        transport,
+        {name: manifest.contract for name, manifest in found.items()},
+        judge=gate.judge,
+        estimator=CostEstimator(prices),
+        clock=clock or Clock(),
+        prepare=transport.host,
+        budgets=budgets,
+    )

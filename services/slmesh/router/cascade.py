@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from slmesh.api.route.v1 import route_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.router.answer import small_answer
-from slmesh.router.conditions import Evaluation, evaluate
+from slmesh.router.conditions import Evaluation, evaluate, named_tests
 from slmesh.router.flow import Flow, OnFailure, Rule
 
 __all__ = ["Verdict", "decide", "refusal"]
+
+_UNSURE = frozenset({"probability_below", "margin_below"})
+"""Tests that escalate because a model is unsure; others want the reasoner for another reason."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Verdict:
         conditions: Every comparison, with its value and threshold.
         answer: The answer of a small path; None on the others.
         problems: Conditions that could not be evaluated: (step, sentence).
+        standby: The small models' answer to a request that is escalated, where they have one.
+        expected_gain: How much the reasoner is expected to change, in [0, 1]: the probability that
+            the standby is wrong, when it is escalated for being unsure only; 1 otherwise.
     """
 
     path: route_pb2.Path
@@ -35,11 +41,13 @@ class Verdict:
     conditions: tuple[route_pb2.Condition, ...]
     answer: route_pb2.Answer | None = None
     problems: tuple[tuple[str, str], ...] = ()
+    standby: route_pb2.Answer | None = None
+    expected_gain: float = 1.0
 
 
 def refusal(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> Verdict | None:
     """Return the refusal of a request, or None while nothing speaks against answering it."""
-    verdict = _Judgement(flow.refuse_when, signals)
+    verdict = _Judgement(flow, route_pb2.PATH_REFUSED, signals)
     if not verdict.reasons:
         return None
     return Verdict(route_pb2.PATH_REFUSED, verdict.reasons, verdict.conditions)
@@ -55,8 +63,8 @@ def decide(
         signals: What the steps that succeeded have said, by step.
         failed: What the flow declares for each step that has no signal.
     """
-    refused = _Judgement(flow.refuse_when, signals)
-    escalated = _Judgement(flow.escalate_when, signals)
+    refused = _Judgement(flow, route_pb2.PATH_REFUSED, signals)
+    escalated = _Judgement(flow, route_pb2.PATH_ESCALATED, signals)
     conditions = refused.conditions + escalated.conditions
     problems = refused.problems + escalated.problems
     if refused.reasons:
@@ -70,14 +78,33 @@ def decide(
         reasons += small.missed
     allowed = flow.reasoner is not None and "degrade" not in failed.values()
     path = route_pb2.PATH_ESCALATED if allowed else route_pb2.PATH_FALLBACK
-    return Verdict(path, reasons, conditions, problems=problems)
+    gain = 1.0
+    if small.answer is not None and escalated.unsure_only and "escalate" not in failed.values():
+        gain = 1.0 - small.probability
+    return Verdict(path, reasons, conditions, None, problems, small.answer, gain)
 
 
 class _Judgement:
-    def __init__(self, rules: Iterable[Rule], signals: Mapping[str, signal_pb2.Signal]) -> None:
+    def __init__(
+        self, flow: Flow, path: route_pb2.Path, signals: Mapping[str, signal_pb2.Signal]
+    ) -> None:
+        key = "refuse_when" if path == route_pb2.PATH_REFUSED else "escalate_when"
+        rules: tuple[Rule, ...] = getattr(flow, key)
         evaluations: list[Evaluation] = [evaluate(rule, signals) for rule in rules]
+        for index, one in enumerate(evaluations):
+            for condition in one.conditions:
+                condition.path = path
+                if condition.HasField("threshold"):
+                    condition.threshold_source = f"flow {flow.name}, {key}[{index}]"
         self.reasons = tuple(one.reason for one in evaluations if one.held)
         self.conditions = tuple(condition for one in evaluations for condition in one.conditions)
+        self.unsure_only = all(
+            test in _UNSURE
+            for rule, one in zip(rules, evaluations, strict=True)
+            if one.held
+            for condition in rule.when
+            for test in named_tests(condition)
+        )
         self.problems = tuple(problem for one in evaluations for problem in one.problems)
 
 

@@ -6,7 +6,7 @@ with the placeholder in its place. Pure; whether the reasoner is asked at all is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from slmesh.api.extract.v1 import extract_pb2
 from slmesh.api.guard.v1 import guard_pb2
@@ -25,6 +25,7 @@ def reason_request(
     signals: Mapping[str, signal_pb2.Signal],
     *,
     screened: bool,
+    redacted_steps: Collection[str] = (),
 ) -> reason_pb2.ReasonRequest:
     """Return what the reasoner is asked.
 
@@ -34,6 +35,7 @@ def reason_request(
         texts: The texts of the request.
         signals: The signals, by step.
         screened: Whether the flow has a guard; then nothing that it has redacted is sent.
+        redacted_steps: Steps that saw the redacted text because of the policy.
     """
     shown = []
     for step in flow.steps:
@@ -44,7 +46,8 @@ def reason_request(
         signal.CopyFrom(signals[step.name])
         if signal.WhichOneof("answer") == "screening":
             signal.screening.ClearField("redacted_segments")  # the text is sent already
-        if screened and step.text != REDACTED_TEXT and texts.redacted:
+        saw_original = step.text != REDACTED_TEXT and step.name not in redacted_steps
+        if screened and saw_original and texts.redacted:
             for field in signal.extraction.fields:
                 _redact(field, texts.redacted[0])
         shown.append(signal)

@@ -8,9 +8,10 @@ comes from a clock; the engine knows neither gRPC nor Ray.
 from __future__ import annotations
 
 import asyncio
-import logging
+import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
@@ -20,30 +21,36 @@ from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import contract
 from slmesh.mesh.errors import (
     DeadlineExceeded,
-    Internal,
-    InvalidArgument,
     MeshError,
-    ResourceExhausted,
     Unavailable,
 )
 from slmesh.mesh.transport import Transport
+from slmesh.policy.judge import Judge
 from slmesh.router.cascade import Verdict, decide, refusal
 from slmesh.router.cost import CostEstimator
-from slmesh.router.disclosure import reason_request
-from slmesh.router.flow import REASONER_STEP, REDACTED_TEXT, Flow, Reasoner, Step
-from slmesh.router.reasoning import ReasonedAnswer, ask
-from slmesh.router.request_run import Clock, RequestRun, failure_code
+from slmesh.router.escalation import NOT_ALLOWED, Escalation, tell_if_unscreened, unexpected
+from slmesh.router.events import Events
+from slmesh.router.flow import REDACTED_TEXT, Flow, Step
+from slmesh.router.gathering import GatheringTransport
+from slmesh.router.hops import Hops
+from slmesh.router.latencies import Latencies, needed_after
+from slmesh.router.reasoning import ReasonedAnswer
+from slmesh.router.request_run import Clock, RequestRun
 from slmesh.router.signals import request_of
 
-__all__ = ["Engine", "Prepare"]
+if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
+    from slmesh.router.reasoner_budgets import ReasonerBudgets
 
-_log = logging.getLogger(__name__)
+__all__ = ["Engine", "Prepare"]
 
 Prepare = Callable[[str], Awaitable[object]]
 """Makes a service ready to be called, such as by loading it into this process."""
 
 _RESERVE_S = 0.05
 """Kept back from the caller's time, so that a late answer can still be a degraded one in time."""
+
+_LEAST_STEP_S = 0.01
+"""What a step is given even when required steps after it are slow: their past may be over."""
 
 
 class Engine:
@@ -52,10 +59,13 @@ class Engine:
     Args:
         transport: What carries the calls to services.
         contracts: The contract of every service, by name.
+        judge: What the policy says about each hop.
         estimator: What decisions cost.
         clock: Where time comes from.
         prepare: Called with each service before it is first needed, outside of its step's time;
             for a transport that loads services when they are first called.
+        budgets: What may be spent on the reasoner; no limit when None.
+        latencies: How long services took lately; nothing is known yet when None.
     """
 
     def __init__(
@@ -63,12 +73,18 @@ class Engine:
         transport: Transport,
         contracts: Mapping[str, str],
         *,
+        judge: Judge,
         estimator: CostEstimator,
         clock: Clock,
         prepare: Prepare | None = None,
+        budgets: ReasonerBudgets | None = None,
+        latencies: Latencies | None = None,
     ) -> None:
         self._transport = transport
+        self._latencies = latencies or Latencies()
+        self._escalation = Escalation(transport, estimator, budgets, self._latencies)
         self._contracts = contracts
+        self._judge = judge
         self._estimator = estimator
         self._clock = clock
         self._prepare = prepare
@@ -81,6 +97,7 @@ class Engine:
         *,
         decision_id: str,
         request_id: str,
+        events: Events | None = None,
     ) -> route_pb2.ExplainResponse:
         """Run a flow and return the decision with the conditions behind it.
 
@@ -90,6 +107,7 @@ class Engine:
             context: The caller's context.
             decision_id: The id of the decision to make.
             request_id: The id of the request.
+            events: Where to tell what happens meanwhile.
 
         Raises:
             MeshError: A step or the reasoner has failed and the flow declares that the request
@@ -101,7 +119,14 @@ class Engine:
             decision_id=decision_id,
             data_classes=flow.data_classes,
         )
-        run = RequestRun(flow, self._contracts, request, inner, self._clock)
+        hops = Hops(
+            self._judge,
+            flow=flow.name,
+            tenant=context.tenant,
+            declared=flow.data_classes,
+            guarded=any(self._contracts.get(step.service) == "guard" for step in flow.steps),
+        )
+        run = RequestRun(flow, self._contracts, request, inner, self._clock, hops, events)
         verdict = await self._run_steps(run, unready)
         if verdict is None:
             verdict = decide(flow, run.signals, run.failed)
@@ -118,8 +143,19 @@ class Engine:
         decision.reasons.extend(verdict.reasons)
         decision.degradations.extend(run.degradations)
         decision.steps.extend(run.ordered_steps())
+        decision.receipt.CopyFrom(run.hops.receipt())
         decision.latency.CopyFrom(run.elapsed())
         return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
+
+    def gathered(self) -> Engine:
+        """Return an engine that sends the calls of requests it runs at the same time as batches."""
+        other = copy.copy(self)
+        other._transport = GatheringTransport(self._transport)
+        return other
+
+    def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
+        """Return what the reasoner alone would cost for a text, see :class:`CostEstimator`."""
+        return self._estimator.all_llm(flow, text)
 
     async def _run_steps(self, run: RequestRun, unready: Mapping[str, MeshError]) -> Verdict | None:
         """Run the steps; returns a refusal as soon as there is one."""
@@ -133,6 +169,10 @@ class Engine:
                     del waiting[step.name]
                     if step.text == REDACTED_TEXT and not run.texts.redacted:
                         run.withhold(step)
+                        ended.add(step.name)
+                        continue
+                    if self._no_time_for(run, step):
+                        run.leave_out(step)
                         ended.add(step.name)
                         continue
                     run.begin(step.name, step.service)
@@ -162,22 +202,46 @@ class Engine:
         if unready is not None:
             return unready
         rpc = contract(self._contracts[step.service]).single
-        context = run.context.within(step.timeout_ms / 1e3).to_service(step.service)
+        context = run.context.within(self._time_of(run, step)).to_service(step.service)
+        started_s = self._clock.monotonic_s()
         try:
+            step = run.passed(step)
             request = request_of(
                 step, self._contracts[step.service], run.request, run.texts, run.received
             )
+            run.hops.sent(step.name, request, run.declared_fields(step))
+            context = run.hops.context(step.name, context)
             async with asyncio.timeout(context.remaining_s()):
-                return await self._transport.unary(rpc, request, context)
+                response = await self._transport.unary(rpc, request, context)
+            self._latencies.observe(step.service, self._clock.monotonic_s() - started_s)
+            return response
         except TimeoutError:
+            given_ms = round((self._clock.monotonic_s() - started_s) * 1e3)
             return DeadlineExceeded(
-                f"service '{step.service}' did not answer within {step.timeout_ms} ms",
+                f"service '{step.service}' did not answer within {given_ms} ms",
                 metadata={"service": step.service},
             )
         except MeshError as error:
             return error
         except Exception as error:
-            return _unexpected(error, run.flow.name, step.name)
+            return unexpected(error, run.flow.name, step.name)
+
+    def _time_of(self, run: RequestRun, step: Step) -> float:
+        """Return the seconds a step may take: its own, less what required steps after it need."""
+        remaining_s = run.context.remaining_s()
+        own_s = step.timeout_ms / 1e3
+        if remaining_s is None:
+            return own_s
+        after_s = needed_after(step, run.flow, self._latencies)
+        return max(min(own_s, remaining_s - after_s), min(own_s, _LEAST_STEP_S))
+
+    def _no_time_for(self, run: RequestRun, step: Step) -> bool:
+        """Return whether a step the flow can do without would take the time of one it cannot."""
+        remaining_s = run.context.remaining_s()
+        if step.on_failure != "skip" or remaining_s is None:
+            return False
+        usual_s = self._latencies.quantile(step.service, 0.95)
+        return remaining_s - needed_after(step, run.flow, self._latencies) < usual_s
 
     async def _answer(
         self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision
@@ -192,15 +256,9 @@ class Engine:
             decision.answer.CopyFrom(verdict.answer)
             decision.answer.text = run.texts.restored(verdict.answer.text)
         elif verdict.path == route_pb2.PATH_ESCALATED:
-            assert run.flow.reasoner is not None
-            reasoned = await self._escalate(run, run.flow.reasoner)
-            if isinstance(reasoned, ReasonedAnswer):
-                usage = reasoned.usage
-                decision.answer.source = route_pb2.ANSWER_SOURCE_REASONER
-                decision.answer.text = run.texts.restored(reasoned.text)
-                decision.answer.provenance.CopyFrom(reasoned.provenance)
-            else:
-                decision.path = route_pb2.PATH_FALLBACK
+            usage = await self._escalate(run, verdict, decision)
+        if verdict.path == route_pb2.PATH_FALLBACK:
+            tell_if_unscreened(run)
         if decision.path == route_pb2.PATH_FALLBACK:
             decision.answer.source = route_pb2.ANSWER_SOURCE_FALLBACK
             decision.answer.text = run.flow.fallback
@@ -210,36 +268,27 @@ class Engine:
         text = run.texts.for_reasoner(screened=bool(run.texts.redacted))
         decision.all_llm_cost.CopyFrom(self._estimator.all_llm(run.flow, text, usage))
 
-    async def _escalate(self, run: RequestRun, reasoner: Reasoner) -> ReasonedAnswer | MeshError:
-        unready = await self._make_ready({reasoner.service})
-        request = reason_request(run.flow, reasoner, run.texts, run.signals, screened=run.screened)
-        context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
-        run.begin(REASONER_STEP, reasoner.service)
-        outcome: ReasonedAnswer | MeshError
-        try:
-            for error in unready.values():
-                raise error
-            outcome = await ask(self._transport, request, context)
-        except MeshError as error:
-            outcome = error
-        except Exception as error:
-            outcome = _unexpected(error, run.flow.name, REASONER_STEP)
-        if isinstance(outcome, MeshError):
-            run.end(REASONER_STEP, outcome)
-            if reasoner.on_failure == "fail":
-                raise _reasoner_failure(run, reasoner, outcome)
-            run.degrade(
-                failure_code("REASONER", outcome),
-                REASONER_STEP,
-                f"the reasoner did not answer ({outcome.reason}); the flow's fallback stands in",
-            )
-            return outcome
-        run.end(REASONER_STEP, None)
-        self._estimator.learn(run.flow, request, outcome.usage)
-        if outcome.shortfall:
-            code, sentence = outcome.shortfall
-            run.degrade(code, REASONER_STEP, sentence)
-        return outcome
+    async def _escalate(
+        self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision
+    ) -> reason_pb2.Usage | None:
+        """Ask the reasoner, where budgets allow it; returns what its answer took."""
+        assert run.flow.reasoner is not None
+        unready = await self._make_ready({run.flow.reasoner.service})
+        outcome = await self._escalation.run(
+            run, verdict, decision, unready.get(run.flow.reasoner.service)
+        )
+        if isinstance(outcome, ReasonedAnswer):
+            decision.answer.source = route_pb2.ANSWER_SOURCE_REASONER
+            decision.answer.text = run.texts.restored(outcome.text)
+            decision.answer.provenance.CopyFrom(outcome.provenance)
+            return outcome.usage
+        if outcome is NOT_ALLOWED and verdict.standby is not None:
+            decision.path = route_pb2.PATH_SMALL
+            decision.answer.CopyFrom(verdict.standby)
+            decision.answer.text = run.texts.restored(verdict.standby.text)
+        else:
+            decision.path = route_pb2.PATH_FALLBACK
+        return None
 
     async def _make_ready(self, services: Iterable[str]) -> dict[str, MeshError]:
         """Make services ready; returns why those that are not cannot be."""
@@ -250,7 +299,7 @@ class Engine:
             *(self._prepare(name) for name in names), return_exceptions=True
         )
         return {
-            name: outcome if isinstance(outcome, MeshError) else _unexpected(outcome, "", name)
+            name: outcome if isinstance(outcome, MeshError) else unexpected(outcome, "", name)
             for name, outcome in zip(names, prepared, strict=True)
             if isinstance(outcome, Exception)
         }
@@ -283,31 +332,3 @@ def _take_in(run: RequestRun, step: Step, outcome: Message | MeshError) -> None:
             error = incomplete
     if error is not None:
         run.give_up_on(step, error)
-
-
-def _unexpected(error: Exception, flow: str, step: str) -> MeshError:
-    failure = Internal.with_id()
-    _log.error(
-        "unexpected error in a step",
-        exc_info=error,
-        extra={"flow": flow, "step": step, "error_id": failure.metadata["errorId"]},
-    )
-    return failure
-
-
-def _reasoner_failure(run: RequestRun, reasoner: Reasoner, error: MeshError) -> MeshError:
-    if isinstance(error, InvalidArgument):
-        return error  # a text too long for the model stays so: not a matter of trying again
-    metadata = {"service": reasoner.service, "flow": run.flow.name, "cause": error.reason}
-    delay_s = error.retry_delay_s or 1.0
-    if isinstance(error, DeadlineExceeded) and run.context.expired():
-        return DeadlineExceeded(
-            "the reasoner did not answer before the deadline", metadata=metadata
-        )
-    if isinstance(error, ResourceExhausted):
-        message = "the request needs the reasoner, and the reasoner has no room"
-    else:
-        message = f"the request needs the reasoner, and it did not answer ({error.reason})"
-    return Unavailable(
-        message, reason=failure_code("REASONER", error), metadata=metadata, retry_delay_s=delay_s
-    )

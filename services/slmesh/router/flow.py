@@ -200,6 +200,12 @@ class Reasoner:
         timeout_ms: The time an answer may take, within what is left of the request's.
         on_failure: ``fallback``: the flow's fallback answers, marked degraded. ``fail``: the
             request fails as UNAVAILABLE and says when to try again.
+        on_no_budget: When a budget is used up. ``degrade``: the small models' answer, where they
+            have one, or the flow's fallback, marked degraded. ``fail``: the request fails as
+            RESOURCE_EXHAUSTED and says when to try again.
+        quality_floor: While a budget drains too fast, the reasoner is kept for the requests that
+            gain most by it; an answer of the small models with a lower probability than this is
+            never let stand for that, in [0, 1].
     """
 
     service: str
@@ -209,6 +215,8 @@ class Reasoner:
     expected_output_tokens: int = 128
     timeout_ms: int = 15_000
     on_failure: Literal["fallback", "fail"] = "fallback"
+    on_no_budget: Literal["degrade", "fail"] = "degrade"
+    quality_floor: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +230,8 @@ class Flow:
         data_classes: The classes of the data in its input: ``public``, ``internal``,
             ``confidential``, ``personal``, ``secret``, or the user's own.
         latency_budget_ms: The time a request may take, whatever its caller allows.
+        throughput_per_s: The requests a second its owner counts on, in batches; 0 when it declares
+            none. It is measured, not enforced.
         steps: The steps; a graph by their ``after``.
         refuse_when: Reasons not to answer; looked at as soon as their steps have ended.
         escalate_when: Reasons to hand the request to the reasoner.
@@ -231,6 +241,9 @@ class Flow:
             answers instead.
         refusal: The answer to a refused request.
         fallback: The answer when nothing else can be given.
+        unrecorded: What becomes of a decision that cannot be recorded, because the disk is full or
+            the database is away for too long. ``refuse``: the request fails as UNAVAILABLE.
+            ``allow``: the answer is given, marked as not recorded.
     """
 
     name: str
@@ -239,12 +252,14 @@ class Flow:
     data_classes: tuple[str, ...]
     latency_budget_ms: int
     steps: tuple[Step, ...]
+    throughput_per_s: int = 0
     refuse_when: tuple[Rule, ...] = ()
     escalate_when: tuple[Rule, ...] = ()
     answer: tuple[AnswerSource, ...] = ()
     reasoner: Reasoner | None = None
     refusal: str = ""
     fallback: str = ""
+    unrecorded: Literal["refuse", "allow"] = "refuse"
 
     @cached_property
     def revision(self) -> str:

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from slmesh.mesh.catalog import discover
+from slmesh.mesh.declaration import read_declaration
 from slmesh.mesh.errors import FailedPrecondition, NotFound
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
-from slmesh.router.declaration import read_declaration
 from slmesh.router.flow import Flow
 from slmesh.router.flow_checks import problems_of
 
-__all__ = ["FlowBook", "flow_source", "load_flow", "load_flows"]
+__all__ = ["FlowBook", "flow_files", "flow_source", "load_flow", "load_flows"]
 
 _REASON = "INVALID_FLOW"
 _SHOWN = 64
@@ -50,6 +50,16 @@ class FlowBook:
             raise _not_found(name, self._flows)
         return flow
 
+    def put(self, flow: Flow) -> bool:
+        """Serve a flow from now on; returns whether it is another version than before."""
+        before = self._flows.get(flow.name)
+        self._flows[flow.name] = flow
+        return before is None or before.revision != flow.revision
+
+    def remove(self, name: str) -> None:
+        """Serve a flow no longer; requests that began with it go on."""
+        self._flows.pop(name, None)
+
 
 def load_flows(
     settings: Settings, services: Mapping[str, Manifest] | None = None
@@ -65,7 +75,7 @@ def load_flows(
     """
     found = discover(settings) if services is None else services
     contracts = {name: manifest.contract for name, manifest in found.items()}
-    return {name: load_flow(file, contracts) for name, file in _files(settings).items()}
+    return {name: load_flow(file, contracts) for name, file in flow_files(settings).items()}
 
 
 def flow_source(name: str, settings: Settings) -> str:
@@ -74,7 +84,7 @@ def flow_source(name: str, settings: Settings) -> str:
     Raises:
         NotFound: There is none of this name; the nearest name is suggested.
     """
-    files = _files(settings)
+    files = flow_files(settings)
     if name not in files:
         raise _not_found(name, files)
     return files[name].read_text(encoding="utf-8")
@@ -95,7 +105,12 @@ def load_flow(file: Path, contracts: Mapping[str, str]) -> Flow:
     return flow
 
 
-def _files(settings: Settings) -> dict[str, Path]:
+def flow_files(settings: Settings) -> dict[str, Path]:
+    """Return the file of every flow, by name.
+
+    Raises:
+        FailedPrecondition: A folder of the flow path is none.
+    """
     folders = [Path(__file__).resolve().parent / "flows"]
     for folder in settings.flow_path:
         if not folder.is_dir():

@@ -253,6 +253,8 @@ def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Pro
     for name in ("max_output_tokens", "expected_output_tokens", "timeout_ms"):
         if getattr(reasoner, name) <= 0:
             yield f"reasoner.{name}", f"must be above 0, is {getattr(reasoner, name)}"
+    if not 0.0 <= reasoner.quality_floor <= 1.0:
+        yield "reasoner.quality_floor", f"must be in [0, 1], is {reasoner.quality_floor:g}"
     for index, name in enumerate(reasoner.signals or ()):
         yield from _step_is(f"reasoner.signals[{index}]", name, (), flow, contracts)
     guarded = any(contracts.get(step.service) == "guard" for step in flow.steps)

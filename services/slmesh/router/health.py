@@ -19,7 +19,7 @@ from slmesh.mesh.errors import MeshError
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.transport import Transport
 
-__all__ = ["HealthProbe"]
+__all__ = ["HealthProbe", "HealthTeller"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,26 @@ _CHECK = Rpc(
 )
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class HealthTeller:
+    """Tells the health of one part of this process; made in the event loop, told from any thread.
+
+    Args:
+        servicer: Where it is told.
+        name: Under which name.
+    """
+
+    def __init__(self, servicer: health.aio.HealthServicer, name: str) -> None:
+        self._servicer = servicer
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+
+    def tell(self, healthy: bool) -> None:
+        """Tell whether the part is healthy."""
+        status = _SERVING if healthy else _NOT_SERVING
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody asks any more
+            asyncio.run_coroutine_threadsafe(self._servicer.set(self._name, status), self._loop)
 
 
 class HealthProbe:

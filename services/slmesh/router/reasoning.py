@@ -7,6 +7,7 @@ gave, because an answer that may be cut in the middle is not an answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,7 +40,10 @@ class ReasonedAnswer:
 
 
 async def ask(
-    transport: Transport, request: reason_pb2.ReasonRequest, context: RequestContext
+    transport: Transport,
+    request: reason_pb2.ReasonRequest,
+    context: RequestContext,
+    on_text: Callable[[str], object] = lambda delta: None,
 ) -> ReasonedAnswer:
     """Return the reasoner's answer.
 
@@ -47,6 +51,7 @@ async def ask(
         transport: What carries the call.
         request: What to ask.
         context: Names the service, and the time there is.
+        on_text: Is called with each piece of the answer.
 
     Raises:
         MeshError: The reasoner failed, did not end in time, or gave no text.
@@ -59,6 +64,7 @@ async def ask(
             async for event in events:
                 if event.HasField("text_delta"):
                     parts.append(event.text_delta)
+                    on_text(event.text_delta)
                 elif event.HasField("completion"):
                     completion = event.completion
     except TimeoutError:

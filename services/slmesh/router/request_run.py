@@ -22,11 +22,14 @@ from slmesh.mesh.errors import (
     FailedPrecondition,
     InvalidArgument,
     MeshError,
+    PermissionDenied,
     ResourceExhausted,
     Unavailable,
 )
-from slmesh.router.flow import Flow, OnFailure, Step
-from slmesh.router.signals import Texts, redactable, signal_of
+from slmesh.router.events import Events
+from slmesh.router.flow import REDACTED_TEXT, TEXT_KEY, Flow, OnFailure, Step
+from slmesh.router.hops import UNSCREENED, Hops
+from slmesh.router.signals import Texts, provenance_of, redactable, signal_of
 
 __all__ = ["Clock", "RequestRun", "failure_code"]
 
@@ -56,6 +59,8 @@ class RequestRun:
         request: The request.
         context: Its context; the deadline is when the steps and the reasoner must have ended.
         clock: Where time comes from.
+        hops: Its hops, and what the policy says about them.
+        events: Where it tells what happens; None when nobody listens.
         texts: Its texts; redacted once the guard has answered.
         signals: What the steps that succeeded have said.
         failed: What the flow declares for each step without a signal.
@@ -68,6 +73,8 @@ class RequestRun:
     request: route_pb2.RouteRequest
     context: RequestContext
     clock: Clock
+    hops: Hops
+    events: Events | None = None
     texts: Texts = field(init=False)
     signals: dict[str, signal_pb2.Signal] = field(default_factory=dict)
     failed: dict[str, OnFailure] = field(default_factory=dict)
@@ -96,6 +103,27 @@ class RequestRun:
         """Return the seconds since the request was received."""
         return self.clock.monotonic_s() - self._started_s
 
+    def passed(self, step: Step) -> Step:
+        """Return a step as the policy lets it be called: with its text, or with the redacted one.
+
+        Raises:
+            PermissionDenied: It may not be called with either.
+        """
+        redacted = self.hops.must_pass(
+            step.name,
+            step.service,
+            redacted=step.text == REDACTED_TEXT,
+            redactable=bool(self.texts.redacted),
+            is_guard=self.contracts[step.service] == "guard",
+        )
+        if not redacted or step.text == REDACTED_TEXT:
+            return step
+        return replace(step, input={**step.input, TEXT_KEY: REDACTED_TEXT})
+
+    def declared_fields(self, step: Step) -> frozenset[str]:
+        """Return the fields of a step's request that hold what the flow declares."""
+        return frozenset(name for name in step.options if not getattr(self.request, name, ""))
+
     def begin(self, name: str, service: str) -> None:
         """Note that a step, or the call of the reasoner, has started."""
         self.steps[name] = route_pb2.Step(name=name, service=service, start_offset=self.elapsed())
@@ -123,7 +151,9 @@ class RequestRun:
         signal = signal_of(step, spoken, response)
         if isinstance(response, guard_pb2.ScreenResponse):
             self.steps[step.name].signal.CopyFrom(signal)
-            if not redactable(response, 1 + len(self.texts.documents)):
+            complete = redactable(response, 1 + len(self.texts.documents))
+            self.hops.screened(response, complete=complete)
+            if not complete:
                 raise Unavailable(
                     f"service '{step.service}' could not run every check",
                     reason="GUARD_INCOMPLETE",
@@ -132,7 +162,10 @@ class RequestRun:
                 )
             self.texts = replace(self.texts, redacted=tuple(response.redacted_segments))
         self.signals[step.name] = signal
+        self.hops.answered(step.name, provenance_of(signal))
         self.steps[step.name].signal.CopyFrom(signal)
+        if self.events is not None:
+            self.events.signal(signal)
 
     def skip(self, step: Step) -> None:
         """Note that a step was not started because the request's way was decided without it."""
@@ -149,6 +182,22 @@ class RequestRun:
             step.name,
             f"{step.name} was not asked: it may see redacted text only",
         )
+        if self.hops.withheld(step.name, step.service):
+            self.degrade(
+                UNSCREENED,
+                step.name,
+                f"the text was not screened, and service '{step.service}' is outside of the mesh",
+            )
+
+    def leave_out(self, step: Step) -> None:
+        """Note that a step was not started, so that required ones have their time."""
+        self.skip(step)
+        self.failed[step.name] = "skip"
+        self.degrade(
+            "NO_TIME",
+            step.name,
+            f"{step.name} was left out: what is left of the time is needed without it",
+        )
 
     def degrade(self, code: str, step: str, description: str) -> None:
         """Note a way in which the answer is less than it should be."""
@@ -162,6 +211,8 @@ class RequestRun:
         Raises:
             MeshError: The flow declares that the request fails.
         """
+        if isinstance(error, PermissionDenied):
+            self.hops.refused(step.name)
         if step.on_failure == "fail":
             raise self._failure_of(step, error)
         self.failed[step.name] = step.on_failure
@@ -194,6 +245,10 @@ class RequestRun:
         code = failure_code("STEP", error)
         if self.context.expired():
             return DeadlineExceeded(f"{named}: no time was left", metadata=metadata)
+        if isinstance(error, PermissionDenied):
+            return PermissionDenied(
+                f"{named}: {error.message}", reason=error.reason, metadata=metadata
+            )
         if isinstance(error, FailedPrecondition):
             return FailedPrecondition(
                 f"{named}: {error.message}", reason=error.reason, metadata=metadata
@@ -214,8 +269,10 @@ def failure_code(what: str, error: MeshError) -> str:
         what: ``STEP`` or ``REASONER``.
         error: What went wrong.
     """
-    if error.reason == "GUARD_INCOMPLETE":
+    if error.reason in ("GUARD_INCOMPLETE", UNSCREENED):
         return error.reason
+    if isinstance(error, PermissionDenied):
+        return "POLICY_DENIED"
     if isinstance(error, DeadlineExceeded):
         return f"{what}_TIMED_OUT"
     if isinstance(error, Unavailable):

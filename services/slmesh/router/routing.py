@@ -5,23 +5,29 @@ Thin on purpose: ids are made here, and everything else is somebody else's work.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
 
 from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
 from slmesh.mesh.context import RequestContext
-from slmesh.mesh.errors import InvalidArgument, NotFound
+from slmesh.mesh.errors import InvalidArgument, MeshError, NotFound
+from slmesh.mesh.gate import Admit
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
+from slmesh.mesh.validation import Limits, validate
 from slmesh.router.admission import Admission
 from slmesh.router.coalescing import Coalescing
 from slmesh.router.decisions import Decisions, Recorded
 from slmesh.router.engine import Engine
+from slmesh.router.events import Events
 from slmesh.router.flow import Flow
 from slmesh.router.flow_book import FlowBook
+from slmesh.router.recorded_text import answered_again
 from slmesh.router.request_checks import check_request, request_id_of
 
 __all__ = ["ROUTER", "Routing", "route_boundary"]
@@ -33,10 +39,22 @@ _log = logging.getLogger(__name__)
 
 _SLACK_S = 1.0
 _SHOWN = 64
+_SIDE_BY_SIDE = 128
+"""Requests of one batch that run at the same time."""
 
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    flow: Flow
+    request: route_pb2.RouteRequest
+    context: RequestContext
+    digest: str
+    engine: Engine
+    events: Events | None
 
 
 class Routing:
@@ -48,6 +66,7 @@ class Routing:
         decisions: Where decisions are recorded.
         admission: The bound on requests in work.
         metrics: Where decisions are counted.
+        limits: The largest request.
         new_id: Makes ids.
     """
 
@@ -59,10 +78,13 @@ class Routing:
         *,
         admission: Admission,
         metrics: Metrics,
+        limits: Limits,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._flows = flows
         self._engine = engine
+        self._batch_engine = engine.gathered()
+        self._limits = limits
         self._decisions = decisions
         self._admission = admission
         self._metrics = metrics
@@ -77,18 +99,76 @@ class Routing:
         Raises:
             MeshError: The request is wrong, or the flow declares that it fails.
         """
+        with self._admission.one():
+            decision = await self._decision(request, context, self._engine)
+        return route_pb2.RouteResponse(decision=decision)
+
+    async def batch_route(
+        self, request: route_pb2.BatchRouteRequest, context: RequestContext
+    ) -> route_pb2.BatchRouteResponse:
+        """Run flows over many texts; one that fails does not affect the others."""
+        turn = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+        async def one(index: int, item: route_pb2.RouteRequest) -> route_pb2.BatchRouteResult:
+            try:
+                async with turn:
+                    validate(item, self._limits)
+                    decision = await self._decision(item, context, self._batch_engine)
+            except MeshError as error:
+                named = error.with_field_prefix(f"requests[{index}]")
+                return route_pb2.BatchRouteResult(error=named.to_status())
+            response = route_pb2.RouteResponse(decision=decision)
+            return route_pb2.BatchRouteResult(response=response)
+
+        with self._admission.one():
+            results = await asyncio.gather(
+                *(one(index, item) for index, item in enumerate(request.requests))
+            )
+        return route_pb2.BatchRouteResponse(results=results)
+
+    async def route_stream(
+        self, request: route_pb2.RouteStreamRequest, context: RequestContext
+    ) -> AsyncIterator[route_pb2.RouteStreamResponse]:
+        """Run a flow like :meth:`route`, and tell what happens meanwhile.
+
+        Closing the iterator cancels the run, unless a repeat of the request waits for it too.
+
+        Raises:
+            MeshError: See :meth:`route`.
+        """
+        told: asyncio.Queue[route_pb2.RouteStreamResponse | None] = asyncio.Queue()
+        events = Events(told.put_nowait)
+        with self._admission.one():
+            run = asyncio.create_task(
+                self._decision(request.request, context, self._engine, events)
+            )
+            run.add_done_callback(lambda _: told.put_nowait(None))
+            try:
+                while (event := await told.get()) is not None:
+                    yield event
+                yield route_pb2.RouteStreamResponse(decision=await run)
+            finally:
+                run.cancel()
+                await asyncio.gather(run, return_exceptions=True)
+
+    async def _decision(
+        self,
+        request: route_pb2.RouteRequest,
+        context: RequestContext,
+        engine: Engine,
+        events: Events | None = None,
+    ) -> route_pb2.Decision:
         check_request(request)
         flow = self._flows.flow(request.flow)
         request_id = request_id_of(request)
         digest = _digest(request)
-        with self._admission.one():
-            if not request_id:
-                recorded = await self._run(flow, request, context, self._new_id(), digest)
-            else:
-                recorded = await self._running.run(
-                    (context.tenant, request_id),
-                    lambda: self._run_once(flow, request, context, request_id, digest),
-                )
+        asked = _Asked(flow, request, context, digest, engine, events)
+        if not request_id:
+            recorded = await self._run(asked, self._new_id())
+        else:
+            recorded = await self._running.run(
+                (context.tenant, request_id), lambda: self._run_once(asked, request_id)
+            )
         if recorded.request_digest != digest:
             raise InvalidArgument(
                 f"request_id '{request_id}' was used for another request; a repeat must be the"
@@ -96,7 +176,7 @@ class Routing:
                 reason="REQUEST_ID_REUSED",
                 field="request_id",
             )
-        return route_pb2.RouteResponse(decision=recorded.explanation.decision)
+        return recorded.explanation.decision
 
     async def explain(
         self, request: route_pb2.ExplainRequest, context: RequestContext
@@ -116,29 +196,35 @@ class Routing:
             )
         return recorded.explanation
 
-    async def _run_once(
-        self,
-        flow: Flow,
-        request: route_pb2.RouteRequest,
-        context: RequestContext,
-        request_id: str,
-        digest: str,
-    ) -> Recorded:
-        recorded = await self._decisions.by_request(context.tenant, request_id)
-        return recorded or await self._run(flow, request, context, request_id, digest)
+    async def _run_once(self, asked: _Asked, request_id: str) -> Recorded:
+        recorded = await self._decisions.by_request(asked.context.tenant, request_id)
+        if recorded is None:
+            return await self._run(asked, request_id)
+        if recorded.record is not None and recorded.request_digest == asked.digest:
+            return replace(recorded, explanation=answered_again(recorded.record, asked.request))
+        return recorded
 
-    async def _run(
-        self,
-        flow: Flow,
-        request: route_pb2.RouteRequest,
-        context: RequestContext,
-        request_id: str,
-        digest: str,
-    ) -> Recorded:
-        explanation = await self._engine.run(
-            flow, request, context, decision_id=self._new_id(), request_id=request_id
+    async def _run(self, asked: _Asked, request_id: str) -> Recorded:
+        flow, request, context = asked.flow, asked.request, asked.context
+        may_be_lost = flow.unrecorded == "allow"
+        if not may_be_lost:
+            self._decisions.check_room()  # before anything is spent
+        explanation = await asked.engine.run(
+            flow,
+            request,
+            replace(context, subject=""),
+            decision_id=self._new_id(),
+            request_id=request_id,
+            events=asked.events,
         )
-        recorded = Recorded(context.tenant, digest, explanation)
+        recorded = Recorded(
+            context.tenant,
+            asked.digest,
+            explanation,
+            request=request,
+            subject=context.subject,
+            may_be_lost=may_be_lost,
+        )
         await self._decisions.record(recorded)
         self._count(explanation.decision, context.tenant)
         return recorded
@@ -176,15 +262,26 @@ def _digest(request: route_pb2.RouteRequest) -> str:
 
 
 def route_boundary(
-    routing: Routing, flows: Iterable[Flow], settings: Settings, instruments: Instruments | None
+    routing: Routing,
+    flows: Iterable[Flow],
+    settings: Settings,
+    instruments: Instruments | None,
+    *,
+    admit: Admit | None = None,
 ) -> Boundary:
-    """Return the boundary of the router's contract."""
+    """Return the boundary of the router's contract; ``admit`` decides who is served."""
     longest_ms = max((flow.latency_budget_ms for flow in flows), default=0)
     return Boundary(
         ROUTER,
-        unary={"Route": routing.route, "Explain": routing.explain},
+        unary={
+            "Route": routing.route,
+            "BatchRoute": routing.batch_route,
+            "Explain": routing.explain,
+        },
+        streams={"RouteStream": routing.route_stream},
         limits=limits_of(settings),
         # the flow's own budget ends first
         default_timeout_s=longest_ms / 1e3 + _SLACK_S,
         instruments=instruments,
+        admit=admit,
     )

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,20 +29,31 @@ from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
 from slmesh.mesh.transport import GrpcTransport
+from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
 from slmesh.router.cost import CostEstimator, Prices
-from slmesh.router.decisions import MemoryDecisions
+from slmesh.router.decisions import Decisions
 from slmesh.router.edge import Edge
 from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
-from slmesh.router.health import HealthProbe
+from slmesh.router.flow_watch import FlowWatch
+from slmesh.router.health import HealthProbe, HealthTeller
+from slmesh.router.ledger_decisions import open_decisions
+from slmesh.router.protection import ProtectedTransport
+from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import ROUTER, Routing, route_boundary
+from slmesh.router.tls import server_credentials
 from slmesh.router.wire_handlers import RouterHandlers
 
-__all__ = ["RouterServer", "server_credentials"]
+__all__ = ["RouterServer"]
 
 _log = logging.getLogger(__name__)
+
+FLOWS = "flows"
+"""Under this name the health service tells whether every flow is served as its file declares it."""
+LEDGER = "ledger"
+"""Under this name the router's health service tells whether the ledger's database takes records."""
 
 _PENDING_CALLS = 100_000
 
@@ -68,7 +78,9 @@ class RouterServer:
     port: int
     _server: grpc.aio.Server
     _probe: HealthProbe
+    _watch: FlowWatch
     _admission: Admission
+    _decisions: Decisions
     _transports: tuple[GrpcTransport, ...]
 
     @classmethod
@@ -93,44 +105,44 @@ class RouterServer:
             max_connection_age_s: After which a client is asked to connect again.
 
         Raises:
-            FailedPrecondition: A flow, a TLS file or the port is not usable; the message says what
-                to do.
+            FailedPrecondition: A flow, a policy, a TLS file or the port is not usable; the message
+                says what to do.
         """
         found = discover(settings) if services is None else services
         flows = FlowBook(load_flows(settings, found))
+        gate = open_gate(settings, found)
         credentials = server_credentials(settings)
         instruments = Instruments(metrics, tracing) if settings.boundary_instruments else None
-
-        def resolve(service: str) -> str:
-            return discovery.resolve(service).instances[0].target
-
-        calls = GrpcTransport(
-            resolve,
-            services=found,
-            max_message_bytes=settings.max_message_bytes,
-            tracing=tracing,
-        )
-        checks = GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
+        calls, checks = _transports(settings, discovery, found, gate, tracing)
         admission = Admission(settings.max_in_flight)
-        handlers = RouterHandlers(
-            _routing_boundary(settings, found, flows, calls, admission, metrics, instruments),
-            _edge(settings, found, calls, admission, instruments),
-        )
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
-        server.add_generic_rpc_handlers((handlers,))
         servicer = _add_health_and_reflection(server)
-        port = _bind(server, settings, credentials)
-        probe = HealthProbe(
-            checks,
-            servicer,
-            lambda: sorted({*found, *discovery.services()} - {ROUTER, CLUSTER_SERVICE}),
-            own=("", rpcs()["Route"].service),
-            metrics=metrics,
+        port, clock = _bind(server, settings, credentials), Clock()
+        decisions = open_decisions(
+            settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
         )
+        contracts = {name: manifest.contract for name, manifest in found.items()}
+        teller = HealthTeller(servicer, FLOWS)
+        watch = FlowWatch(settings, contracts, flows, metrics, on_health=teller.tell)
+        routing = Routing(
+            flows,
+            _engine(settings, contracts, calls, gate, metrics, clock),
+            decisions,
+            admission=admission,
+            metrics=metrics,
+            limits=limits_of(settings),
+        )
+        handlers = RouterHandlers(
+            route_boundary(routing, flows, settings, instruments, admit=gate.served),
+            _edge(settings, found, calls, gate, admission, instruments),
+        )
+        server.add_generic_rpc_handlers((handlers,))
+        probe = _probe(checks, servicer, found, discovery, metrics)
         await server.start()
         await probe.start()
-        _log.info("router serves", extra={"port": port, "count": len(list(flows))})
-        return cls(port, server, probe, admission, (calls, checks))
+        await watch.start()
+        _log.info("router serves", extra={"port": port})
+        return cls(port, server, probe, watch, admission, decisions, (calls, checks))
 
     async def stop(self, grace_s: float = _DRAIN_S) -> None:
         """Tell that it stops, let requests in work end, and stop.
@@ -138,6 +150,7 @@ class RouterServer:
         Args:
             grace_s: Seconds requests in work have.
         """
+        await self._watch.close()
         await self._probe.drain()
         stopping = asyncio.create_task(self._server.stop(grace_s))
         with contextlib.suppress(TimeoutError):
@@ -148,6 +161,7 @@ class RouterServer:
         await stopping
         for transport in self._transports:
             await transport.close()
+        await asyncio.to_thread(self._decisions.close)
         _log.info("router stopped", extra={"port": self.port})
 
 
@@ -160,65 +174,71 @@ def _add_health_and_reflection(server: grpc.aio.Server) -> health.aio.HealthServ
     return servicer
 
 
-def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    """Return the TLS credentials the settings name, or None for plain text.
-
-    Raises:
-        FailedPrecondition: Only one of the two files is named, or they cannot be used.
-    """
-    certificate, key = settings.tls_certificate, settings.tls_key
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        missing = "SLMESH_TLS_KEY" if key is None else "SLMESH_TLS_CERTIFICATE"
-        raise FailedPrecondition(
-            f"TLS needs a certificate and a key: set {missing} too", reason="TLS_INCOMPLETE"
-        )
-    pems = []
-    for name, path in (("SLMESH_TLS_CERTIFICATE", certificate), ("SLMESH_TLS_KEY", key)):
-        try:
-            pems.append(path.read_bytes())
-        except OSError as error:
-            raise FailedPrecondition(
-                f"{name}: {path} cannot be read: {error.strerror}", reason="TLS_FILE_UNREADABLE"
-            ) from None
-    try:
-        # gRPC would only say that the port cannot be opened
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except (ssl.SSLError, ValueError) as error:
-        raise FailedPrecondition(
-            f"SLMESH_TLS_CERTIFICATE and SLMESH_TLS_KEY: {certificate} and {key} are no PEM"
-            f" certificate with its key: {getattr(error, 'reason', None) or error}",
-            reason="TLS_FILE_INVALID",
-        ) from None
-    return grpc.ssl_server_credentials([(pems[1], pems[0])])
-
-
-def _routing_boundary(
-    settings: Settings,
+def _probe(
+    checks: GrpcTransport,
+    servicer: health.aio.HealthServicer,
     services: Mapping[str, Manifest],
-    flows: FlowBook,
-    transport: GrpcTransport,
-    admission: Admission,
+    discovery: Discovery,
     metrics: Metrics,
-    instruments: Instruments | None,
-) -> Boundary:
-    clock = Clock()
-    engine = Engine(
-        transport,
-        {name: manifest.contract for name, manifest in services.items()},
-        estimator=CostEstimator(Prices.of(settings)),
-        clock=clock,
+) -> HealthProbe:
+    return HealthProbe(
+        checks,
+        servicer,
+        lambda: sorted({*services, *discovery.services()} - {ROUTER, CLUSTER_SERVICE}),
+        own=("", rpcs()["Route"].service),
+        metrics=metrics,
     )
-    decisions = MemoryDecisions(clock.monotonic_s)
-    routing = Routing(flows, engine, decisions, admission=admission, metrics=metrics)
-    return route_boundary(routing, flows, settings, instruments)
+
+
+def _transports(
+    settings: Settings,
+    discovery: Discovery,
+    services: Mapping[str, Manifest],
+    gate: PolicyGate,
+    tracing: Tracing | None,
+) -> tuple[GrpcTransport, GrpcTransport]:
+    """Return what carries calls, and what carries health checks."""
+
+    def resolve(service: str) -> str:
+        return discovery.resolve(service).instances[0].target
+
+    calls = GrpcTransport(
+        resolve,
+        services=services,
+        gate=gate,
+        max_message_bytes=settings.max_message_bytes,
+        tracing=tracing,
+    )
+    return calls, GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
+
+
+def _engine(
+    settings: Settings,
+    contracts: Mapping[str, str],
+    calls: GrpcTransport,
+    gate: PolicyGate,
+    metrics: Metrics,
+    clock: Clock,
+) -> Engine:
+    def tell(service: str, is_open: bool) -> None:
+        metrics.breaker_open.labels(service).set(is_open)
+
+    prices = Prices.of(settings)
+    return Engine(
+        ProtectedTransport(calls, now_s=clock.monotonic_s, on_breaker=tell),
+        contracts,
+        judge=gate.judge,
+        estimator=CostEstimator(prices),
+        clock=clock,
+        budgets=open_budgets(settings, prices),
+    )
 
 
 def _edge(
     settings: Settings,
     services: Mapping[str, Manifest],
     transport: GrpcTransport,
+    gate: PolicyGate,
     admission: Admission,
     instruments: Instruments | None,
 ) -> Edge:
@@ -227,6 +247,7 @@ def _edge(
         limits=limits_of(settings),
         default_timeout_s=_EDGE_TIMEOUT_S,
         instruments=instruments,
+        admit=gate.served,
     )
     return Edge(transport, services, boundary, admission)
 

@@ -16,7 +16,7 @@ from slmesh.api.extract.v1 import extract_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.router.signals import first_label
 
-__all__ = ["fields_of", "filled"]
+__all__ = ["fields_of", "filled", "written"]
 
 _FIELD = re.compile(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)")
 _FORMATTER = string.Formatter()
@@ -76,11 +76,11 @@ def _value(signal: signal_pb2.Signal | None, name: str) -> str:
     if kind == "extraction":
         for field in signal.extraction.fields:
             if field.name == name:
-                return _written(field)
+                return written(field)
     return ""
 
 
-def _written(field: extract_pb2.Field) -> str:
+def written(field: extract_pb2.Field) -> str:
     """Return a found field for people to read: amounts and days in one form, the rest as written."""
     kind = field.value.WhichOneof("kind")
     if kind == "money":

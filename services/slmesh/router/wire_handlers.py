@@ -62,9 +62,11 @@ class RouterHandlers(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore
         return answer
 
     def _stream(self, rpc: Rpc) -> Any:
+        stream = self._own_stream if rpc.contract == "route" else self._edge.stream
+
         async def answer(payload: bytes, call: Any) -> AsyncIterator[bytes]:
             metadata, remaining_s = call.invocation_metadata() or (), _remaining_s(call)
-            events = self._edge.stream(rpc, payload, metadata, remaining_s)
+            events = stream(rpc, payload, metadata, remaining_s)
             try:
                 async with aclosing(cast("Any", events)):
                     async for event in events:
@@ -73,6 +75,14 @@ class RouterHandlers(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore
                 _refuse(call, error)
 
         return answer
+
+    async def _own_stream(
+        self, rpc: Rpc, payload: bytes, metadata: Any, remaining_s: float | None
+    ) -> AsyncIterator[bytes]:
+        events = self._routing.stream(rpc, payload, metadata, remaining_s)
+        async with aclosing(cast("Any", events)):
+            async for event in events:
+                yield event.SerializeToString()
 
 
 def _remaining_s(call: Any) -> float | None:

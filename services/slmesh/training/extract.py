@@ -98,7 +98,8 @@ def _known(rows: Sequence[SlotText], labels: Sequence[str]) -> list[SlotText]:
 def drift_reference(rows: Sequence[SlotText], tiers: Sequence[str]) -> str:
     """Return what drift of the texts is told against, for each tier: the validation texts."""
     asked = [signs_of(ExtractRequest(text=row.text), ExtractResponse()) for row in rows]
-    return json.dumps({tier: Sketch.over(iter(asked)).content() for tier in tiers}) + "\n"
+    known = {"linear", *tiers}  # the first is what drift is told against where a tier has none
+    return json.dumps({tier: Sketch.over(iter(asked)).content() for tier in sorted(known)}) + "\n"
 
 
 def figures_by_label(figures: Mapping[str, Any]) -> list[str]:
@@ -125,7 +126,7 @@ def method_of(encoder: Mapping[str, Any], made: TaggerTiers) -> list[str]:
     rules = ", ".join(numbers["rules"]) or "none"
     sentences += [
         f"encoder: {encoder['backbone']}, its last {numbers['layers']} layers fine-tuned through"
-        f" adapters of rank {numbers['rank']} for {numbers['epochs']} epochs (weights averaged). A word"
+        f" adapters of rank {numbers['rank']} for {_epochs(numbers)} (weights averaged). A word"
         " is the mean of its pieces and the sum of its hashed lexical features; a hidden layer reads"
         " it with its neighbours, a conditional random field labels the row. Rules whose finds are"
         f" features: {rules}.",
@@ -133,6 +134,13 @@ def method_of(encoder: Mapping[str, Any], made: TaggerTiers) -> list[str]:
         f" {figures['int8']:.4f} in int8, {figures['fp32']:.4f} in fp32.",
     ]
     return sentences
+
+
+def _epochs(numbers: Mapping[str, Any]) -> str:
+    """Say how long was tuned, which may be less than the schedule."""
+    whole = numbers["epochs"]
+    run = numbers.get("stop_after", whole) - 1 + numbers.get("last_share", 1)
+    return f"{run:g} epochs" if run == whole else f"{run:g} epochs of a schedule of {whole}"
 
 
 def _card(recipe: Recipe, own: int, beside: int, made: TaggerTiers) -> str:

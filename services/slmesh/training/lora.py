@@ -58,13 +58,13 @@ class TunedEncoder(torch.nn.Module):
 
     Args:
         encoder: A transformers encoder of BERT's build.
-        layers: How many of its last layers are tuned.
+        layers: How many of its last layers are tuned; all of them where it has fewer.
     """
 
     def __init__(self, encoder: Any, layers: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.first = len(encoder.encoder.layer) - layers
+        self.first = max(0, len(encoder.encoder.layer) - layers)
 
     def below(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return what the first tuned layer reads, (B, T, D)."""
@@ -88,7 +88,7 @@ class TunedClassifier(TunedEncoder):
 
     Args:
         encoder: A transformers encoder of BERT's build.
-        layers: How many of its last layers are tuned.
+        layers: How many of its last layers are tuned; all of them where it has fewer.
         weights: (D, C), what the head starts from.
     """
 

@@ -78,8 +78,9 @@ def curves(
     beside: str,
     lines: Mapping[str, Sequence[tuple[float, float]]],
     right: float = 1.0,
+    top: float = 1.0,
 ) -> str:
-    """Draw lines with their names, from 0 to `right` and from 0 to 1.
+    """Draw lines with their names, from 0 to `right` and from 0 to `top`.
 
     Args:
         title: Above the plot.
@@ -87,18 +88,19 @@ def curves(
         beside: What the vertical axis is.
         lines: Points by name; points beyond the axes are left out.
         right: Where the horizontal axis ends, > 0.
+        top: Where the vertical axis ends, > 0.
     """
     shapes = []
     for at, (name, points) in enumerate(lines.items()):
         colour = _COLOURS[at % len(_COLOURS)]
-        inside = [(x / right, y) for x, y in points if 0 <= x <= right]
+        inside = [(x / right, y / top) for x, y in points if 0 <= x <= right]
         shapes.append(_line(inside, colour))
         y = _TOP + _SIDE - 10 - 14 * (len(lines) - 1 - at)
         shapes.append(
             f'<text x="{_LEFT + _SIDE - 8}" y="{y}" text-anchor="end" fill="{colour}">'
             f"{escape(name)}</text>"
         )
-    return _frame(title, below, beside, shapes, right=right)
+    return _frame(title, below, beside, shapes, top=top, right=right)
 
 
 def confusion(truth: Sequence[str], found: Sequence[str]) -> str:

@@ -80,7 +80,10 @@ def tune_tagger(
             ``hidden`` (see ``token_model.TokenTagger``), ``word_dropout``, ``feature_dropout``,
             ``asked_dropout``, ``kind_weight`` (of the loss of the kinds of texts), ``swap`` (share
             of the texts in which fields are exchanged, see ``token_rows.swapped``), ``rules``,
-            ``max_tokens``, ``common_from`` (times a word must occur to count as everyday).
+            ``max_tokens``, ``common_from`` (times a word must occur to count as everyday), and
+            ``stop_after`` (epochs that are run, of a schedule of ``epochs``, the rate falling to
+            nothing over the last; all when left out), ``last_share`` (of the last that is run) and
+            ``watched`` (validation texts drawn to be watched; all when left out).
         seed: Of everything random.
         checkpoint: A folder to resume from and to write to; None for neither.
         progress: Told of each step.
@@ -136,10 +139,19 @@ class _Tuning:
             _tokenizer(backbone), self.columns, self.asked, self.kinds, numbers, self.common
         )
         self.values = values_of(rows.rows)
-        self.held = [self.preparer.example(row) for row in rows.held]
+        held = list(rows.held)
+        if numbers.get("watched", len(held)) < len(held):
+            held = random.Random(1).sample(held, numbers["watched"])
+        self.held = [self.preparer.example(row) for row in held]
         self.history: list[dict[str, float]] = []
+        self.last = numbers.get("stop_after", numbers["epochs"])
         self.step = 0
-        self.steps = numbers["epochs"] * math.ceil(len(rows.rows) / numbers["batch_size"])
+        self.steps = self._first_step(numbers["epochs"])
+        self.end = self._first_step(self.last - 1 + numbers.get("last_share", 1))
+
+    def _first_step(self, epoch: float) -> int:
+        """Return the number of steps before an epoch, or before a place within one."""
+        return round(epoch * math.ceil(len(self.rows.rows) / self.numbers["batch_size"]))
 
     def _lay_out(self) -> None:
         """Give each tag of each source a column: O first, then those the tagger is for."""
@@ -181,7 +193,7 @@ class _Tuning:
 
     def run(self) -> TunedTagger:
         self._resume()
-        for epoch in range(len(self.history), self.numbers["epochs"]):
+        for epoch in range(len(self.history), self.last):
             self._epoch(epoch)
             self._save()
         self._put(self.average)
@@ -204,6 +216,8 @@ class _Tuning:
         self.model.train()
         total, count = 0.0, 0
         for examples in self._batches(random.Random(self.seed * 1000 + epoch)):
+            if self.step == self.end:
+                break
             self._set_rates()
             loss = self._loss(examples)
             self.optimiser.zero_grad(set_to_none=True)
@@ -234,6 +248,8 @@ class _Tuning:
             factor = (self.step + 1) / warm
         else:
             factor = 0.5 * (1 + math.cos(math.pi * (self.step - warm) / (self.steps - warm)))
+        if self.end < self.steps and len(self.history) + 1 == self.last:
+            factor *= (self.end - self.step) / (self.end - self._first_step(self.last - 1))
         rates = (self.rates[0], self.rates[1], self.rates[0])
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * factor
@@ -361,7 +377,7 @@ class _Tuning:
             "made_for": self._fingerprint(),
             "state": name,
             "step": self.step,
-            "finished": len(self.history) == self.numbers["epochs"],
+            "finished": len(self.history) == self.last,
             "history": self.history,
         }
         unfinished = self.checkpoint / "record.part.json"

@@ -39,6 +39,23 @@ class StepState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_STATE_FAILED: _ClassVar[StepState]
     STEP_STATE_TIMED_OUT: _ClassVar[StepState]
     STEP_STATE_SKIPPED: _ClassVar[StepState]
+
+class HopState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HOP_STATE_UNSPECIFIED: _ClassVar[HopState]
+    HOP_STATE_ALLOWED: _ClassVar[HopState]
+    HOP_STATE_REFUSED: _ClassVar[HopState]
+    HOP_STATE_REFUSED_BY_SERVICE: _ClassVar[HopState]
+    HOP_STATE_UNSCREENED: _ClassVar[HopState]
+
+class BudgetOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_OUTCOME_UNSPECIFIED: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_GRANTED: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_KEPT: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_EXHAUSTED: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_NONE: _ClassVar[BudgetOutcome]
+    BUDGET_OUTCOME_UNAVAILABLE: _ClassVar[BudgetOutcome]
 PATH_UNSPECIFIED: Path
 PATH_SMALL: Path
 PATH_ESCALATED: Path
@@ -55,9 +72,20 @@ STEP_STATE_SUCCEEDED: StepState
 STEP_STATE_FAILED: StepState
 STEP_STATE_TIMED_OUT: StepState
 STEP_STATE_SKIPPED: StepState
+HOP_STATE_UNSPECIFIED: HopState
+HOP_STATE_ALLOWED: HopState
+HOP_STATE_REFUSED: HopState
+HOP_STATE_REFUSED_BY_SERVICE: HopState
+HOP_STATE_UNSCREENED: HopState
+BUDGET_OUTCOME_UNSPECIFIED: BudgetOutcome
+BUDGET_OUTCOME_GRANTED: BudgetOutcome
+BUDGET_OUTCOME_KEPT: BudgetOutcome
+BUDGET_OUTCOME_EXHAUSTED: BudgetOutcome
+BUDGET_OUTCOME_NONE: BudgetOutcome
+BUDGET_OUTCOME_UNAVAILABLE: BudgetOutcome
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency")
+    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency", "receipt", "budget")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +99,8 @@ class Decision(_message.Message):
     COST_FIELD_NUMBER: _ClassVar[int]
     ALL_LLM_COST_FIELD_NUMBER: _ClassVar[int]
     LATENCY_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request_id: str
     flow: str
@@ -84,7 +114,9 @@ class Decision(_message.Message):
     cost: Cost
     all_llm_cost: Cost
     latency: _duration_pb2.Duration
-    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    receipt: Receipt
+    budget: BudgetState
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., budget: _Optional[_Union[BudgetState, _Mapping]] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time")
@@ -111,6 +143,42 @@ class RouteResponse(_message.Message):
     DECISION_FIELD_NUMBER: _ClassVar[int]
     decision: Decision
     def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
+
+class BatchRouteRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[RouteRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[RouteRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchRouteResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchRouteResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchRouteResult, _Mapping]]] = ...) -> None: ...
+
+class BatchRouteResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: RouteResponse
+    error: _status_pb2.Status
+    def __init__(self, response: _Optional[_Union[RouteResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class RouteStreamRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: RouteRequest
+    def __init__(self, request: _Optional[_Union[RouteRequest, _Mapping]] = ...) -> None: ...
+
+class RouteStreamResponse(_message.Message):
+    __slots__ = ("signal", "text_delta", "decision")
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_DELTA_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    signal: _signal_pb2.Signal
+    text_delta: str
+    decision: Decision
+    def __init__(self, signal: _Optional[_Union[_signal_pb2.Signal, _Mapping]] = ..., text_delta: _Optional[str] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("decision_id",)
@@ -185,17 +253,101 @@ class Cost(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd_micros: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("code", "step", "quantity", "value", "threshold", "held")
+    __slots__ = ("code", "step", "quantity", "value", "threshold", "held", "path", "threshold_source")
     CODE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_SOURCE_FIELD_NUMBER: _ClassVar[int]
     code: str
     step: str
     quantity: str
     value: float
     threshold: float
     held: bool
-    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ...) -> None: ...
+    path: Path
+    threshold_source: str
+    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ..., path: _Optional[_Union[Path, str]] = ..., threshold_source: _Optional[str] = ...) -> None: ...
+
+class BudgetState(_message.Message):
+    __slots__ = ("outcome", "scope", "quantity", "expected_gain", "least_gain", "budgets")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_GAIN_FIELD_NUMBER: _ClassVar[int]
+    LEAST_GAIN_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    outcome: BudgetOutcome
+    scope: str
+    quantity: str
+    expected_gain: float
+    least_gain: float
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    def __init__(self, outcome: _Optional[_Union[BudgetOutcome, str]] = ..., scope: _Optional[str] = ..., quantity: _Optional[str] = ..., expected_gain: _Optional[float] = ..., least_gain: _Optional[float] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("scope", "reset_time", "requests", "tokens", "usd_micros", "max_requests", "max_tokens", "max_usd_micros")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    RESET_TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    MAX_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    reset_time: _timestamp_pb2.Timestamp
+    requests: int
+    tokens: int
+    usd_micros: int
+    max_requests: int
+    max_tokens: int
+    max_usd_micros: int
+    def __init__(self, scope: _Optional[str] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., requests: _Optional[int] = ..., tokens: _Optional[int] = ..., usd_micros: _Optional[int] = ..., max_requests: _Optional[int] = ..., max_tokens: _Optional[int] = ..., max_usd_micros: _Optional[int] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("policy_revision", "hops")
+    POLICY_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
+    policy_revision: str
+    hops: _containers.RepeatedCompositeFieldContainer[Hop]
+    def __init__(self, policy_revision: _Optional[str] = ..., hops: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ...) -> None: ...
+
+class Hop(_message.Message):
+    __slots__ = ("step", "service", "model", "version", "zone", "region", "purpose", "redacted", "state", "rulings")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RULINGS_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    service: str
+    model: str
+    version: str
+    zone: str
+    region: str
+    purpose: str
+    redacted: bool
+    state: HopState
+    rulings: _containers.RepeatedCompositeFieldContainer[ClassRuling]
+    def __init__(self, step: _Optional[str] = ..., service: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., zone: _Optional[str] = ..., region: _Optional[str] = ..., purpose: _Optional[str] = ..., redacted: bool = ..., state: _Optional[_Union[HopState, str]] = ..., rulings: _Optional[_Iterable[_Union[ClassRuling, _Mapping]]] = ...) -> None: ...
+
+class ClassRuling(_message.Message):
+    __slots__ = ("data_class", "fields", "allowed", "rule")
+    DATA_CLASS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    data_class: str
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    allowed: bool
+    rule: str
+    def __init__(self, data_class: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., allowed: bool = ..., rule: _Optional[str] = ...) -> None: ...

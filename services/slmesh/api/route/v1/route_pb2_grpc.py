@@ -40,6 +40,16 @@ class RouteServiceStub(object):
                 request_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteRequest.SerializeToString,
                 response_deserializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteResponse.FromString,
                 _registered_method=True)
+        self.BatchRoute = channel.unary_unary(
+                '/slmesh.api.route.v1.RouteService/BatchRoute',
+                request_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.BatchRouteRequest.SerializeToString,
+                response_deserializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.BatchRouteResponse.FromString,
+                _registered_method=True)
+        self.RouteStream = channel.unary_stream(
+                '/slmesh.api.route.v1.RouteService/RouteStream',
+                request_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteStreamRequest.SerializeToString,
+                response_deserializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteStreamResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/slmesh.api.route.v1.RouteService/Explain',
                 request_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.ExplainRequest.SerializeToString,
@@ -53,6 +63,24 @@ class RouteServiceServicer(object):
 
     def Route(self, request, context):
         """Route runs one flow over one text and returns the decision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchRoute(self, request, context):
+        """BatchRoute runs flows over many texts: one result or error for each, in order. Calls that their
+        steps make to one service travel together.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RouteStream(self, request, context):
+        """RouteStream runs one flow over one text and tells signals as they arrive, then the text of the
+        answer in pieces, then the decision, which ends the stream. The decision's answer is the answer:
+        text before it is to be dropped when it differs, as when the reasoner fails half-way. A repeat
+        of a request gets the decision alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +100,16 @@ def add_RouteServiceServicer_to_server(servicer, server):
                     servicer.Route,
                     request_deserializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteRequest.FromString,
                     response_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteResponse.SerializeToString,
+            ),
+            'BatchRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRoute,
+                    request_deserializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.BatchRouteRequest.FromString,
+                    response_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.BatchRouteResponse.SerializeToString,
+            ),
+            'RouteStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.RouteStream,
+                    request_deserializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteStreamRequest.FromString,
+                    response_serializer=slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteStreamResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -107,6 +145,60 @@ class RouteService(object):
             '/slmesh.api.route.v1.RouteService/Route',
             slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteRequest.SerializeToString,
             slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slmesh.api.route.v1.RouteService/BatchRoute',
+            slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.BatchRouteRequest.SerializeToString,
+            slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.BatchRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RouteStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/slmesh.api.route.v1.RouteService/RouteStream',
+            slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteStreamRequest.SerializeToString,
+            slmesh_dot_api_dot_route_dot_v1_dot_route__pb2.RouteStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

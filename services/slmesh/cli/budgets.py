@@ -1,0 +1,106 @@
+"""Commands around budgets: simulate one on recorded traffic."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar
+from slmesh.mesh.settings import Settings, load_settings
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    budgets = typer.Typer(no_args_is_help=True, help="Budgets of the reasoner: simulate.")
+    budgets.callback()(lambda: None)  # keeps the name of a single command
+    budgets.command("simulate")(_simulate)
+    app.add_typer(budgets, name="budgets")
+
+
+def _simulate(
+    service: Annotated[str, typer.Argument(help="The classifier that answers the traffic.")],
+    data: Annotated[list[Path], typer.Option(help="Labelled texts: the traffic.")],
+    history: Annotated[
+        list[Path], typer.Option(help="Labelled texts: the traffic of the window before.")
+    ],
+    split: Annotated[str, typer.Option(help="Split of --data.")] = "all",
+    history_split: Annotated[str, typer.Option(help="Split of --history.")] = "validation",
+    probability_below: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="A lower probability wants the reasoner."),
+    ] = 0.9,
+    seed: Annotated[int, typer.Option(help="Of orders and bootstrap.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="SVG file to draw the curve into.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare pacing with first come, first served at 21 budgets, with an oracle as reasoner."""
+    from slmesh.budgets.simulation import simulate
+    from slmesh.training.plots import curves
+
+    settings = load_settings()
+    traffic = asyncio.run(_traffic(service, data, split, settings))
+    before = asyncio.run(_traffic(service, history, history_split, settings))
+    figures = simulate(traffic, before, probability_below, seed)
+    rows = figures["budgets"]
+    if plot is not None:
+        points = {
+            name: [(row["budget"], row[name]) for row in rows] for name in ("paced", "first_come")
+        }
+        title = f"Accuracy gained of a budget, {figures['orders']} orders"
+        most = max(row["paced"] for row in rows) or 1.0
+        drawn = curves(title, "budget, share of demand", "gain", points, top=most)
+        plot.write_text(drawn, encoding="utf-8")
+    if as_json:
+        print_json(figures)
+        return
+    print_table(
+        f"{figures['requests']:,} requests, {figures['demand']:,} want the reasoner;"
+        f" {100 * figures['accuracy_small']:.1f} % right without it,"
+        f" {100 * figures['accuracy_all']:.1f} % with all of it",
+        (">budget", ">first come", ">paced", ">ratio", ">difference, 95 %"),
+        [_line(row) for row in rows],
+    )
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    return (
+        f"{100 * row['budget']:.0f} %",
+        f"+{100 * row['first_come']:.2f}",
+        f"+{100 * row['paced']:.2f}",
+        ratio,
+        f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}",
+    )
+
+
+async def _traffic(service: str, data: list[Path], split: str, settings: Settings) -> Any:
+    import numpy as np
+
+    from slmesh.budgets.simulation import Traffic
+    from slmesh.evaluation import local_mesh, read_cases, subject_of
+    from slmesh.evaluation.asking import ask
+    from slmesh.mesh.catalog import find_manifest
+    from slmesh.mesh.errors import InvalidArgument
+
+    subject = subject_of(find_manifest(service, settings), settings, local=True)
+    if subject.contract != "classify":
+        raise InvalidArgument(f"'{service}' is no classifier", reason="USAGE")
+    cases = read_cases(data, subject, split=split)
+    with (
+        progress_bar(f"ask {service}", len(cases.cases)) as advance,
+        local_mesh(subject, cases, settings) as mesh,
+    ):
+        async with mesh:
+            asked = await ask(mesh, subject, cases.cases, advance)
+    expected = [case.expected.label for case in cases.cases]
+    first = [answers[0].labels.labels[:1] for answers in asked.answers]
+    right = [
+        bool(found) and found[0].name == label for found, label in zip(first, expected, strict=True)
+    ]
+    probability = [found[0].probability if found else 0.0 for found in first]
+    return Traffic(np.array(probability), np.array(right), expected)

@@ -1,0 +1,261 @@
+"""Hands a request to the reasoner: budgets first, then policy, then the call.
+
+Whatever keeps the reasoner from answering becomes a value with the reason in the request's record, or
+the error the flow declares. It decides nothing about whether a request should be escalated.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from slmesh.api.reason.v1 import reason_pb2
+from slmesh.api.route.v1 import route_pb2
+from slmesh.mesh.context import RequestContext
+from slmesh.mesh.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    MeshError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+from slmesh.mesh.transport import Transport
+from slmesh.router.cascade import Verdict
+from slmesh.router.cost import CostEstimator
+from slmesh.router.disclosure import reason_request
+from slmesh.router.events import Restorer
+from slmesh.router.flow import REASONER_STEP, Reasoner
+from slmesh.router.hops import UNSCREENED
+from slmesh.router.latencies import Latencies
+from slmesh.router.reasoning import ReasonedAnswer, ask
+from slmesh.router.request_run import RequestRun, failure_code
+
+if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
+    from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
+
+__all__ = ["NOT_ALLOWED", "Escalation", "NotAllowed", "tell_if_unscreened", "unexpected"]
+
+_log = logging.getLogger(__name__)
+
+_REASONERS_OWN = frozenset({"instruction", "max_output_tokens"})
+"""Fields of a request to the reasoner that the flow writes."""
+
+
+_UNUSED = (FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable)
+"""Errors of a reasoner that has not begun to answer, so that nothing was spent."""
+
+
+class NotAllowed:
+    """The reasoner is not asked: budgets do not allow it, or the time that is left."""
+
+
+NOT_ALLOWED: Final = NotAllowed()
+
+
+class Escalation:
+    """Asks the reasoner.
+
+    Args:
+        transport: What carries the call.
+        estimator: Learns from its answers.
+        budgets: What may be spent on it; no limit when None.
+        latencies: How long services took lately.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        estimator: CostEstimator,
+        budgets: ReasonerBudgets | None,
+        latencies: Latencies,
+    ) -> None:
+        self._latencies = latencies
+        self._transport = transport
+        self._estimator = estimator
+        self._budgets = budgets
+
+    async def run(
+        self,
+        run: RequestRun,
+        verdict: Verdict,
+        decision: route_pb2.Decision,
+        unready: MeshError | None,
+    ) -> ReasonedAnswer | MeshError | NotAllowed:
+        """Return the reasoner's answer, or why there is none.
+
+        Args:
+            run: The request; what went wrong is noted there.
+            verdict: Why it is escalated.
+            decision: Gets the state of the budgets.
+            unready: Why the reasoner cannot be called at all, where that is so.
+
+        Raises:
+            MeshError: The reasoner failed, or a budget is used up, and the flow declares that the
+                request fails then.
+        """
+        reasoner = run.flow.reasoner
+        assert reasoner is not None
+        request = reason_request(
+            run.flow,
+            reasoner,
+            run.texts,
+            run.signals,
+            screened=run.screened,
+            redacted_steps=run.hops.redacted,
+        )
+        if self._no_time_for(run, reasoner):
+            if reasoner.on_failure == "fail":
+                raise DeadlineExceeded(
+                    "the request needs the reasoner, and too little of its time is left for one",
+                    reason="NO_TIME_FOR_REASONER",
+                    metadata={"service": reasoner.service, "flow": run.flow.name},
+                )
+            run.degrade(
+                "NO_TIME_FOR_REASONER",
+                REASONER_STEP,
+                "the reasoner was not asked: it usually takes longer than what is left",
+            )
+            return NOT_ALLOWED
+        if self._budgets is None:
+            return await self._ask(run, reasoner, request, unready)
+        grant = await self._budgets.grant(run, request, decision, verdict.expected_gain)
+        decision.budget.CopyFrom(grant.state)
+        if grant.reservation is None:
+            if reasoner.on_no_budget == "fail":
+                raise grant.error(run.flow.name)
+            run.degrade(*grant.degradation(standby=verdict.standby is not None))
+            return NOT_ALLOWED
+        return await self._ask_within(grant, run, reasoner, request, unready)
+
+    def _no_time_for(self, run: RequestRun, reasoner: Reasoner) -> bool:
+        remaining_s = run.context.remaining_s()
+        usual_s = self._latencies.quantile(reasoner.service, 0.9)
+        return remaining_s is not None and remaining_s < usual_s
+
+    async def _ask_within(
+        self,
+        grant: Grant,
+        run: RequestRun,
+        reasoner: Reasoner,
+        request: reason_pb2.ReasonRequest,
+        unready: MeshError | None,
+    ) -> ReasonedAnswer | MeshError:
+        assert self._budgets is not None
+        usage: reason_pb2.Usage | None = None
+        unused = False
+        try:
+            outcome = await self._ask(run, reasoner, request, unready)
+            unused = isinstance(outcome, _UNUSED)
+            if isinstance(outcome, ReasonedAnswer):
+                usage = outcome.usage
+            return outcome
+        except _UNUSED:
+            unused = True
+            raise
+        finally:
+            await self._budgets.close(grant, usage, unused=unused)
+
+    async def _ask(
+        self,
+        run: RequestRun,
+        reasoner: Reasoner,
+        request: reason_pb2.ReasonRequest,
+        unready: MeshError | None,
+    ) -> ReasonedAnswer | MeshError:
+        context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
+        run.begin(REASONER_STEP, reasoner.service)
+        outcome: ReasonedAnswer | MeshError
+        try:
+            if unready is not None:
+                raise unready
+            run.hops.must_pass(
+                REASONER_STEP, reasoner.service, redacted=run.screened, redactable=False
+            )
+            run.hops.sent(REASONER_STEP, request, _REASONERS_OWN)
+            context = run.hops.context(REASONER_STEP, context)
+            outcome = await self._listened(run, request, context)
+        except MeshError as error:
+            outcome = error
+        except Exception as error:
+            outcome = unexpected(error, run.flow.name, REASONER_STEP)
+        if isinstance(outcome, MeshError):
+            run.end(REASONER_STEP, outcome)
+            if isinstance(outcome, PermissionDenied):
+                run.hops.refused(REASONER_STEP)
+            if reasoner.on_failure == "fail":
+                raise _failure(run, reasoner, outcome)
+            run.degrade(
+                failure_code("REASONER", outcome),
+                REASONER_STEP,
+                f"the reasoner did not answer ({outcome.reason}); the flow's fallback stands in",
+            )
+            return outcome
+        run.end(REASONER_STEP, None)
+        latency = run.steps[REASONER_STEP].latency
+        self._latencies.observe(reasoner.service, latency.ToNanoseconds() / 1e9)
+        run.hops.answered(REASONER_STEP, outcome.provenance)
+        self._estimator.learn(run.flow, request, outcome.usage)
+        if outcome.shortfall:
+            code, sentence = outcome.shortfall
+            run.degrade(code, REASONER_STEP, sentence)
+        return outcome
+
+    async def _listened(
+        self, run: RequestRun, request: reason_pb2.ReasonRequest, context: RequestContext
+    ) -> ReasonedAnswer:
+        if run.events is None:
+            return await ask(self._transport, request, context)
+        restorer = Restorer(run.texts.restored, run.events.text)
+        outcome = await ask(self._transport, request, context, restorer.push)
+        restorer.end()
+        return outcome
+
+
+def tell_if_unscreened(run: RequestRun) -> None:
+    """Say so when the reasoner was not asked because nobody has screened the text."""
+    reasoner = run.flow.reasoner
+    if reasoner is not None and run.hops.withheld(REASONER_STEP, reasoner.service):
+        run.degrade(
+            UNSCREENED,
+            REASONER_STEP,
+            "the text was not screened, so nothing was sent outside of the mesh",
+        )
+
+
+def unexpected(error: Exception, flow: str, step: str) -> MeshError:
+    """Log an error that nobody expected, and return what may be told of it."""
+    failure = Internal.with_id()
+    _log.error(
+        "unexpected error in a step",
+        exc_info=error,
+        extra={"flow": flow, "step": step, "error_id": failure.metadata["errorId"]},
+    )
+    return failure
+
+
+def _failure(run: RequestRun, reasoner: Reasoner, error: MeshError) -> MeshError:
+    if isinstance(error, InvalidArgument):
+        return error  # a text too long for the model stays so: not a matter of trying again
+    metadata = {"service": reasoner.service, "flow": run.flow.name, "cause": error.reason}
+    delay_s = error.retry_delay_s or 1.0
+    if isinstance(error, DeadlineExceeded) and run.context.expired():
+        return DeadlineExceeded(
+            "the reasoner did not answer before the deadline", metadata=metadata
+        )
+    if isinstance(error, PermissionDenied):
+        return PermissionDenied(
+            "the request needs the reasoner, and the policy of the mesh does not let its data go"
+            " there",
+            reason=error.reason,
+            metadata=metadata,
+        )
+    if isinstance(error, ResourceExhausted):
+        message = "the request needs the reasoner, and the reasoner has no room"
+    else:
+        message = f"the request needs the reasoner, and it did not answer ({error.reason})"
+    return Unavailable(
+        message, reason=failure_code("REASONER", error), metadata=metadata, retry_delay_s=delay_s
+    )

@@ -1,0 +1,68 @@
+"""How long services took lately, and what of a deadline is therefore left for whom.
+
+The time of a request is split by what is still to come: a step gets what is left less the usual time of
+the required steps that wait for it. Steps that a flow can do without are left out first, and the
+reasoner is asked only when its usual time is still there. Pure: time comes in as an argument.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from slmesh.router.flow import Flow, Step
+
+__all__ = ["Latencies", "needed_after"]
+
+_REMEMBERED = 200
+"""Calls of a service that count: some minutes of quiet traffic, some seconds of busy."""
+
+_FEWEST = 10
+"""Below so many calls nothing is known of a service, and it may try."""
+
+
+class Latencies:
+    """The recent latencies of every service."""
+
+    def __init__(self) -> None:
+        self._recent: dict[str, deque[float]] = {}
+
+    def observe(self, service: str, seconds: float) -> None:
+        """Take one call that was answered into account."""
+        recent = self._recent.get(service)
+        if recent is None:
+            recent = self._recent[service] = deque(maxlen=_REMEMBERED)
+        recent.append(seconds)
+
+    def quantile(self, service: str, share: float) -> float:
+        """Return the seconds that a share of the recent calls kept; 0 where too little is known.
+
+        Args:
+            service: The service.
+            share: In [0, 1].
+        """
+        recent = self._recent.get(service)
+        if recent is None or len(recent) < _FEWEST:
+            return 0.0
+        ordered = sorted(recent)
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def needed_after(step: Step, flow: Flow, latencies: Latencies) -> float:
+    """Return the seconds that required steps after this one usually take: the longest chain of them.
+
+    Args:
+        step: The step.
+        flow: Its flow.
+        latencies: What is known.
+    """
+    return max((_chain(one, flow, latencies) for one in _followers(step, flow)), default=0.0)
+
+
+def _chain(step: Step, flow: Flow, latencies: Latencies) -> float:
+    own = 0.0 if step.on_failure == "skip" else latencies.quantile(step.service, 0.5)
+    return own + needed_after(step, flow, latencies)
+
+
+def _followers(step: Step, flow: Flow) -> Iterable[Step]:
+    return (one for one in flow.steps if step.name in one.after)
