@@ -26,6 +26,15 @@ def codes(decision: pb.Decision) -> list[str]:
     return [degradation.code for degradation in decision.degradations]
 
 
+async def asked(mesh, text: str) -> pb.Decision:
+    """Route a text that wants the reasoner; again when a busy machine lost a step."""
+    for _ in range(5):
+        decision = await mesh.route(text)
+        if decision.HasField("budget"):
+            return decision
+    raise AssertionError("no request came as far as the reasoner")
+
+
 async def test_an_answer_within_the_budget_says_how_it_stands(start_mesh, tmp_path):
     file = write_budgets(tmp_path, 'tenants: {"*": {requests: 10, tokens: 5000}}')
     mesh = await start_mesh(budgets=file)
@@ -118,7 +127,7 @@ async def test_sixty_four_at_once_get_what_there_is(start_mesh, tmp_path):
         *(mesh.route("something else", timeout_s=30) for _ in range(64))
     )
     assert sum(one.path == pb.PATH_ESCALATED for one in decisions) == 5
-    last = await mesh.route("something else")
+    last = await asked(mesh, "something else")
     assert last.budget.outcome == pb.BUDGET_OUTCOME_EXHAUSTED
     assert last.budget.budgets[0].requests == 5
 
@@ -156,9 +165,9 @@ async def test_a_drained_budget_is_kept_for_those_that_gain_more(start_mesh, tmp
     limit = f"{{requests: 40, window_s: {window_s}}}"
     mesh = await start_mesh(budgets=write_budgets(tmp_path, f"tenants: {{default: {limit}}}"))
     for _ in range(24):
-        await mesh.route("something else")  # gains 1
-    kept = await mesh.route("unsure about this")  # gains 0.59
+        await asked(mesh, "something else")  # gains 1
+    kept = await asked(mesh, "unsure about this")  # gains 0.59
     assert codes(kept) == ["BUDGET_KEPT"]
     assert kept.answer.text == "It is on its way."
     assert kept.budget.least_gain > kept.budget.expected_gain
-    assert (await mesh.route("something else")).path == pb.PATH_ESCALATED
+    assert (await asked(mesh, "something else")).path == pb.PATH_ESCALATED

@@ -53,8 +53,11 @@ class HealthTeller:
     def tell(self, healthy: bool) -> None:
         """Tell whether the part is healthy."""
         status = _SERVING if healthy else _NOT_SERVING
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody asks any more
-            asyncio.run_coroutine_threadsafe(self._servicer.set(self._name, status), self._loop)
+        telling = self._servicer.set(self._name, status)
+        try:
+            asyncio.run_coroutine_threadsafe(telling, self._loop)
+        except RuntimeError:  # the loop has ended, and nobody asks any more
+            telling.close()
 
 
 class HealthProbe:
