@@ -131,15 +131,26 @@ def _test_lines(test: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         "## Test rows, read once",
         "",
-        "By `slmesh eval guard`; buckets 8 and 9, the test files, and the safe prompts of xstest.",
+        "By `slmesh eval guard`: buckets 8 and 9, the test files, and the safe prompts of xstest; 95 %"
+        " Wilson intervals.",
         "",
         "| source | n | flagged | interval |",
         "|---|---|---|---|",
     ]
-    return lines + [
+    lines += [
         f"| {source} | {row['n']} | {row['flagged']:.3f} | {row['low']:.3f}-{row['high']:.3f} |"
-        for source, row in test.items()
+        for source, row in test["injection"].items()
     ]
+    for name, row in test["personal_data"].items():
+        kinds = ", ".join(f"{kind} {f1:.3f}" for kind, f1 in row["span_f1_by_type"].items())
+        redacted = ", ".join(f"{kind} {s:.3f}" for kind, s in row["redacted_by_kind"].items())
+        lines += [
+            "",
+            f"{name}: n {row['n']}, exact span F1 {row['span_f1']:.3f} ({kinds}), character recall"
+            f" {row['character_recall']:.3f}, token F2 {row['token_f2']:.3f}; characters redacted:"
+            f" {redacted}.",
+        ]
+    return lines
 
 
 def _personal_lines(templates: str, metrics: Mapping[str, Any]) -> list[str]:
