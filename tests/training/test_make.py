@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from tests.weights.tiny_encoder import write_weights
@@ -242,6 +243,29 @@ def test_a_trained_scorer_serves(home: Path) -> None:
     bundle = load_bundle(make(home, "hardness").folder)
     (response,) = Scoring(bundle, None, "hardness").answer([ScoreRequest(text="buy the saw now")])
     assert response.scores.scores[0].value > 0.5
+
+
+def test_a_scorer_tunes_one_encoder_for_all_of_its_scales(topics: Bundle, home: Path) -> None:
+    recipe = yaml.safe_load((home / "models/hardness/recipe.yaml").read_text())
+    (entry,) = recipe["data"][0]["files"]
+    levels = {'"fruit"': "sweet", '"tool"': "bitter"}
+    recipe["data"][0]["files"].append(entry | {"kind": "taste", "levels": levels})
+    recipe["scales"]["taste"] = ["bitter", "sweet"]
+    recipe["encoder"]["fine_tuning"] = TUNING | {"most_rows": 90, "repeats": {"taste": 2}}
+    folder = home / "models" / "tuned-scales"
+    folder.mkdir()
+    (folder / "golden.jsonl").write_text('{"text": "buy the saw now"}\n')
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"name": "tuned-scales"}))
+    bundle = make(home, "tuned-scales")
+    assert adapter_of(bundle.tensors())
+    manifest = Manifest(name="tuned-scales", contract="score", class_name="X", options=ENCODER)
+    serving = Scoring.load(Resources(manifest, bundle, home / "cache", 1))
+    responses = serving.answer([ScoreRequest(text=row["text"]) for row in INSIDE])
+    found = [{s.scale: s.value for s in r.scores.scores} for r in responses]
+    tool = [row["topic"] == "tool" for row in INSIDE]
+    assert np.mean([(f["hardness"] > 0.5) == t for f, t in zip(found, tool, strict=True)]) > 0.9
+    assert np.mean([(f["taste"] < 0.5) == t for f, t in zip(found, tool, strict=True)]) > 0.9
+    assert "fine-tuned on all scales together" in (bundle.folder / "card.md").read_text()
 
 
 def test_a_level_without_rows_is_named(home: Path) -> None:
