@@ -32,6 +32,7 @@ async def asked(mesh, text: str) -> pb.Decision:
         decision = await mesh.route(text)
         if decision.HasField("budget"):
             return decision
+        await asyncio.sleep(0.5)  # a breaker may have opened
     raise AssertionError("no request came as far as the reasoner")
 
 
@@ -126,7 +127,8 @@ async def test_sixty_four_at_once_get_what_there_is(start_mesh, tmp_path):
     decisions = await asyncio.gather(
         *(mesh.route("something else", timeout_s=30) for _ in range(64))
     )
-    assert sum(one.path == pb.PATH_ESCALATED for one in decisions) == 5
+    granted = [one.budget.outcome == pb.BUDGET_OUTCOME_GRANTED for one in decisions]
+    assert sum(granted) == 5
     last = await asked(mesh, "something else")
     assert last.budget.outcome == pb.BUDGET_OUTCOME_EXHAUSTED
     assert last.budget.budgets[0].requests == 5
