@@ -151,7 +151,8 @@ class _Tuning:
 
     def _first_step(self, epoch: float) -> int:
         """Return the number of steps before an epoch, or before a place within one."""
-        return round(epoch * math.ceil(len(self.rows.rows) / self.numbers["batch_size"]))
+        batches: int = math.ceil(len(self.rows.rows) / self.numbers["batch_size"])
+        return round(epoch * batches)
 
     def _lay_out(self) -> None:
         """Give each tag of each source a column: O first, then those the tagger is for."""
