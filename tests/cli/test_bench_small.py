@@ -25,7 +25,7 @@ def test_every_row_and_ratio_is_printed(capsys) -> None:
         {
             "machine": {"cores": 2},
             "intent": {
-                "model": "intent 0.1.0",
+                "model": "intent 0.2.0",
                 "data": ["x"],
                 "tiers": {"texts": 9, "tiers": {"cascade": tier}, "cascade_to_encoder": 3.25},
                 "curve": [{"linear_share": 0.0, "accuracy": 0.9444}],
