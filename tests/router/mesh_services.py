@@ -295,6 +295,13 @@ def write_services(folder: Path) -> None:
         write_service(folder, name, code, "Service", contract=contract)
 
 
+def give_time(folder: Path) -> None:
+    """Give the steps of the flow ``desk`` all the time there is, for tests that are not about time."""
+    file = folder / "desk.yaml"
+    text = file.read_text(encoding="utf-8").replace("timeout_ms: 400", "timeout_ms: 2900")
+    file.write_text(text.replace("timeout_ms: 1000", "timeout_ms: 2900"), encoding="utf-8")
+
+
 def write_desk(folder: Path, **on_failure: str) -> None:
     """Write the flow ``desk`` into a folder of a flow path."""
     chosen = {"guard": "degrade", "intent": "escalate", "triage": "skip", "reasoner": "fallback"}

@@ -16,7 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.ingress import Ingress
 from tests.ledger.conftest import postgres  # noqa: F401 -- a fixture
-from tests.router.mesh_services import write_desk
+from tests.router.mesh_services import give_time
 
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
@@ -94,6 +94,7 @@ class RouterProcess:
 
 @pytest.fixture
 async def start_router(mesh_settings, manifests):
+    give_time(mesh_settings.flow_path[0])
     async with AsyncExitStack() as opened:
         ingress = Ingress(mesh_settings, list(manifests.values()))
         await ingress.start()
@@ -262,7 +263,6 @@ def small_files():
 
 async def test_a_full_disk_is_told_and_a_flow_may_allow_it(start_router, mesh_settings):
     folder = mesh_settings.flow_path[0]
-    write_desk(folder)
     text = (folder / "desk.yaml").read_text()
     lax = text.replace("name: desk", "name: lax", 1) + "unrecorded: allow\n"
     (folder / "lax.yaml").write_text(lax)

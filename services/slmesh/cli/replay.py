@@ -78,8 +78,8 @@ def _replay(
         return
     if record.text_kept == record_pb2.TEXT_KEPT_REDACTED:
         console.print(
-            "[dim]over the redacted text: what guard and extractors said of values that are"
-            " placeholders now is no change of theirs[/]",
+            "[dim]over the redacted text: values, and a little of every probability, may differ for"
+            " that alone[/]",
             highlight=False,
         )
     if not found:

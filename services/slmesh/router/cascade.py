@@ -94,8 +94,7 @@ class _Judgement:
         for index, one in enumerate(evaluations):
             for condition in one.conditions:
                 condition.path = path
-                if condition.HasField("threshold"):
-                    condition.threshold_source = f"flow {flow.name}, {key}[{index}]"
+                condition.threshold_source = f"flow {flow.name}, {key}[{index}]"
         self.reasons = tuple(one.reason for one in evaluations if one.held)
         self.conditions = tuple(condition for one in evaluations for condition in one.conditions)
         self.unsure_only = all(
