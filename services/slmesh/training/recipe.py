@@ -22,8 +22,10 @@ __all__ = ["DataFile", "DataSet", "Recipe", "load_recipe"]
 _KEYS = ("name", "version", "contract", "seed", "description", "data", "linear", "encoder", "scope")
 _OPTIONAL_KEYS = ("scales", "limits")
 _SET_KEYS = ("name", "source", "commit", "licence", "attribution", "files")
-_FILE_KEYS = ("path", "sha256", "split", "kind", "text", "label", "skip", "rows", "levels")
-_FILE_KEYS += ("asked", "about")
+_FILE_KEYS = (
+    *("path", "sha256", "split", "kind", "text", "label", "skip", "rows", "levels"),
+    *("asked", "about"),
+)
 _SPLITS = ("train", "validation", "bucket", "buckets")
 
 
