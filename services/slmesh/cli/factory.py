@@ -246,6 +246,12 @@ def _card(
     name: ModelArgument,
     data_dir: DataDirOption = Path("data"),
     models_dir: ModelsDirOption = Path("models"),
+    left_out: Annotated[
+        bool,
+        typer.Option(
+            "--left-out", help="Of a guard: also train without each attack set (minutes)."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle again on its validation rows, and write its card and plots."""
@@ -253,7 +259,7 @@ def _card(
 
     with step_bars() as progress:
         cache_dir = load_settings().cache_dir
-        bundle = write_card_again(name, models_dir, data_dir, cache_dir, progress)
+        bundle = write_card_again(name, models_dir, data_dir, cache_dir, progress, left_out)
     _say_written(bundle, as_json)
 
 

@@ -6,8 +6,8 @@ It knows the shape of the guard's bundle and nothing of serving.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ import yaml
 
 from slmesh.mesh.bundle import Bundle, digest_of
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.slm.guard.injection import DOCUMENT, HEADS, USER, ngram_scores, weighted
+from slmesh.slm.guard.injection import HEADS, ngram_scores, weighted
 from slmesh.slm.guard.personal import KINDS
 from slmesh.tiers.encoder import SentenceEncoder, load_encoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
+from slmesh.training.embeddings import embed
 from slmesh.training.screening_data import TRAIN, Example, Window, cut, read_examples
 from slmesh.training.screening_personal import (
     chosen_leniency,
@@ -29,7 +30,17 @@ from slmesh.training.screening_personal import (
 )
 from slmesh.training.screening_report import publish
 
-__all__ = ["fitted_line", "opened", "threshold", "train"]
+__all__ = [
+    "Features",
+    "Fitted",
+    "best_of_texts",
+    "features_of",
+    "fitted_line",
+    "fitted_tiers",
+    "opened",
+    "threshold",
+    "train",
+]
 
 _BACKBONE = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -41,13 +52,8 @@ _OWN = ("written", "phrases")
 """Sources written to be hard: they train, and are reported, but set no threshold."""
 
 
-_LEFT = "left out"
-_LEFT_OUT = {"jailbreak_prompts": USER, "purplellama_injection": USER, "bipia": DOCUMENT}
-"""Public sources of injections, and the head whose figure is told."""
-
-
 @dataclass(frozen=True)
-class _Fitted:
+class Fitted:
     """A linear model: a weight for each bucket, for each dimension (or none), and a bias."""
 
     ngrams: np.ndarray  # float32 (2**bits,)
@@ -56,7 +62,7 @@ class _Fitted:
 
 
 @dataclass(frozen=True)
-class _Features:
+class Features:
     """The features of all windows, row for row."""
 
     ngrams: Ngrams
@@ -100,15 +106,13 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
     numbers = plan["numbers"]
     cuts = cut(examples)
     say(f"encoding {len(cuts)} windows of {len(examples)} texts")
-    features = _features([window.text for window in cuts], numbers, encoder)
+    features = features_of([window.text for window in cuts], numbers, cache_dir)
     trained = _Trained(
         tensors={}, calibration=_by_head(), thresholds=_by_head(), out_of_fold=_by_head(), gates={}
     )
     for head in HEADS:
         _train_head(examples, cuts, features, head, numbers, trained)
         say(f"{head}, out of fold: {trained.out_of_fold[head]}")
-    say("leaving out one source at a time")
-    left_out = _left_out(examples, cuts, features, numbers)
     content = {
         "name": plan["name"],
         "version": plan["version"],
@@ -122,7 +126,7 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
             "injection": {key: numbers[key] for key in ("bits", "word_sizes", "char_sizes")}
             | {"gate": trained.gates, "allowed": numbers["false_positive_rate"]}
         },
-        "metrics": {"out_of_fold": trained.out_of_fold, "left_out": left_out},
+        "metrics": {"out_of_fold": trained.out_of_fold},
         "data": plan["data"],
         "recipe_digest": digest_of(recipe),
     }
@@ -171,19 +175,14 @@ def _by_head() -> dict[str, Any]:
 def _train_head(
     examples: Sequence[Example],
     cuts: Sequence[Window],
-    features: _Features,
+    features: Features,
     head: str,
     numbers: Mapping[str, Any],
     trained: _Trained,
 ) -> None:
     """Train, calibrate and set the threshold of both tiers of a head."""
-    gate: np.ndarray | None = None
-    for tier in ("linear", "encoder"):
-        scale = numbers["embedding_scale"][head] if tier == "encoder" else 0.0
-        fitted, scores = _fit_head(examples, cuts, features, _Task(head, scale, numbers))
-        if gate is not None:  # the second tier never sees what the first is sure of
-            scores = np.where(gate, scores, -np.inf)
-        best = _best_of_texts(examples, cuts, head, scores)
+    for tier, fitted, scores in fitted_tiers(examples, cuts, features, head, numbers):
+        best = best_of_texts(examples, cuts, head, scores)
         slope, offset = fitted_line(examples, best)
         lowest = threshold(examples, best, numbers["false_positive_rate"])
         prefix = f"injection.{head}.{tier}."
@@ -194,9 +193,31 @@ def _train_head(
         trained.calibration[head][tier] = line
         trained.thresholds[head][tier] = _sigmoid(slope * lowest + offset)
         trained.out_of_fold[head][tier] = _out_of_fold(examples, best, lowest)
+        if tier == "linear":
+            trained.gates[head] = _sigmoid(slope * numbers["gate_logit"] + offset)
+
+
+def fitted_tiers(
+    examples: Sequence[Example],
+    cuts: Sequence[Window],
+    features: Features,
+    head: str,
+    numbers: Mapping[str, Any],
+) -> Iterator[tuple[str, Fitted, np.ndarray]]:
+    """Yield each tier of a head with its model and a score for every window, float64 (N,).
+
+    Training windows are scored by a model that has not seen their group; windows of the other head,
+    and those the first tier keeps from the second, have -inf.
+    """
+    gate: np.ndarray | None = None
+    for tier in ("linear", "encoder"):
+        scale = numbers["embedding_scale"][head] if tier == "encoder" else 0.0
+        fitted, scores = _fit_head(examples, cuts, features, _Task(head, scale, numbers))
         if gate is None:
             gate = scores >= numbers["gate_logit"]
-            trained.gates[head] = _sigmoid(slope * numbers["gate_logit"] + offset)
+        else:  # the second tier never sees what the first is sure of
+            scores = np.where(gate, scores, -np.inf)
+        yield tier, fitted, scores
 
 
 def _verify(data: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
@@ -207,9 +228,12 @@ def _verify(data: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
                 raise FailedPrecondition(f"{name}: expected sha256 {expected}, found {found}")
 
 
-def _features(
-    texts: Sequence[str], numbers: Mapping[str, Any], encoder: SentenceEncoder
-) -> _Features:
+def features_of(texts: Sequence[str], numbers: Mapping[str, Any], cache_dir: Path) -> Features:
+    """Return the features of windows; their embeddings are kept in the cache.
+
+    Raises:
+        FailedPrecondition: The encoder is not compiled, or damaged.
+    """
     from scipy import sparse
 
     hasher = NgramHasher(numbers["bits"], numbers["word_sizes"], numbers["char_sizes"])
@@ -220,16 +244,16 @@ def _features(
     )
     distinct = sorted(set(texts))
     place = {text: index for index, text in enumerate(distinct)}
-    embeddings = encoder.encode(distinct)[[place[text] for text in texts]]
-    return _Features(ngrams, matrix, embeddings)
+    embeddings = embed(distinct, cache_dir, _BACKBONE)[[place[text] for text in texts]]
+    return Features(ngrams, matrix, embeddings)
 
 
 def _fit_head(
     examples: Sequence[Example],
     cuts: Sequence[Window],
-    features: _Features,
+    features: Features,
     task: _Task,
-) -> tuple[_Fitted, np.ndarray]:
+) -> tuple[Fitted, np.ndarray]:
     """Return the model of all training windows, and a score for every window of the head.
 
     Training windows are scored by a model that has not seen their group.
@@ -250,40 +274,13 @@ def _fit_head(
     return fitted, scores
 
 
-def _left_out(
-    examples: Sequence[Example],
-    cuts: Sequence[Window],
-    features: _Features,
-    numbers: Mapping[str, Any],
-) -> dict[str, dict[str, float]]:
-    """Return how many texts of each public source of injections a model finds that has seen none.
-
-    The threshold is set as for the shipped model. Encoder tier.
-    """
-    found: dict[str, dict[str, float]] = {}
-    for source, head in _LEFT_OUT.items():
-        kept = [
-            replace(example, split=_LEFT)
-            if example.source == source and example.injected is not None
-            else example
-            for example in examples
-        ]
-        task = _Task(head, numbers["embedding_scale"][head], numbers)
-        best = _best_of_texts(kept, cuts, head, _fit_head(kept, cuts, features, task)[1])
-        lowest = threshold(kept, best, numbers["false_positive_rate"])
-        scores = [score for index, score in best.items() if kept[index].split == _LEFT]
-        hits = sum(score >= lowest for score in scores)
-        found[source] = {"n": len(scores), "flagged": hits / len(scores)}
-    return found
-
-
 def _fit(
     owner: Sequence[Example],
     cuts: Sequence[Window],
-    features: _Features,
+    features: Features,
     rows: np.ndarray,
     task: _Task,
-) -> _Fitted:
+) -> Fitted:
     from scipy import sparse
     from sklearn.linear_model import LogisticRegression
 
@@ -302,7 +299,7 @@ def _fit(
     # What is stored is half precision, so the scores that thresholds come from are too.
     ngrams = weights[:size].astype(np.float16).astype(np.float32)
     embedding = weights[size:] * task.embedding_scale if task.embedding_scale else None
-    return _Fitted(ngrams, embedding, float(model.intercept_[0]))
+    return Fitted(ngrams, embedding, float(model.intercept_[0]))
 
 
 def _weights(sources: Sequence[str], labels: np.ndarray) -> np.ndarray:
@@ -319,14 +316,14 @@ def _weights(sources: Sequence[str], labels: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _scores(features: _Features, fitted: _Fitted) -> np.ndarray:
+def _scores(features: Features, fitted: Fitted) -> np.ndarray:
     scores = ngram_scores(features.ngrams, fitted.ngrams) + fitted.bias
     if fitted.embedding is not None:
         scores = scores + features.embeddings @ fitted.embedding
     return scores
 
 
-def _best_of_texts(
+def best_of_texts(
     examples: Sequence[Example], cuts: Sequence[Window], head: str, scores: np.ndarray
 ) -> dict[int, float]:
     """Return the highest score among the windows of each text of a head, by index of the text."""

@@ -16,8 +16,9 @@ import numpy as np
 from slmesh.mesh.bundle import Bundle
 from slmesh.slm.guard.injection import HEADS, InjectionModel
 from slmesh.tiers.encoder import SentenceEncoder
-from slmesh.training.screening import fitted_line, opened, threshold
-from slmesh.training.screening_data import VALIDATION, Example
+from slmesh.training.screening import features_of, fitted_line, opened, threshold
+from slmesh.training.screening_data import VALIDATION, Example, cut
+from slmesh.training.screening_left_out import found_without
 from slmesh.training.screening_report import judged, publish
 
 __all__ = ["calibrate_guard", "write_guard_card"]
@@ -26,17 +27,38 @@ _WRITTEN_AGAIN = ("format", "files", "digest")
 
 
 def write_guard_card(
-    recipe: Path, bundle: Bundle, data_dir: Path, cache_dir: Path, say: Callable[[str], None]
+    recipe: Path,
+    bundle: Bundle,
+    data_dir: Path,
+    cache_dir: Path,
+    say: Callable[[str], None],
+    left_out: bool = False,
 ) -> Bundle:
     """Measure a bundle on validation rows again, and write its card, plots and metrics.
+
+    Args:
+        recipe: The recipe.
+        bundle: The bundle, which is written again where it lies.
+        data_dir: The folder with one folder for each public data set.
+        cache_dir: The folder of everything fetched or compiled.
+        say: Told of each step.
+        left_out: Also train without each public source of injections and tell what is found of it,
+            which takes minutes; otherwise the card keeps the figures it has.
 
     Raises:
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
-    _, encoder, examples = opened(recipe, data_dir, cache_dir)
+    plan, encoder, examples = opened(recipe, data_dir, cache_dir)
+    content = _bare(bundle)
+    if left_out:
+        cuts, numbers = cut(examples), plan["numbers"]
+        say(f"encoding {len(cuts)} windows of {len(examples)} texts")
+        features = features_of([window.text for window in cuts], numbers, cache_dir)
+        found = found_without(examples, cuts, features, numbers, say)
+        content["metrics"]["left_out"] = found
     say("measuring")
     return publish(
-        bundle.folder, _bare(bundle), bundle.tensors(), _golden(bundle), examples, encoder, data_dir
+        bundle.folder, content, bundle.tensors(), _golden(bundle), examples, encoder, data_dir
     )
 
 

@@ -22,7 +22,7 @@ from slmesh.training.screening_card import card
 from slmesh.training.screening_data import VALIDATION, Example
 from slmesh.training.screening_personal import personal_metrics
 
-__all__ = ["publish"]
+__all__ = ["interval", "judged", "publish"]
 
 _MOST_FALSE_POSITIVES = 0.05
 """Where the curve of recall over false positives ends."""

@@ -36,21 +36,37 @@ _CALIBRATED = "Calibrated anew on"
 
 
 def write_card_again(
-    name: str, models_dir: Path, data_dir: Path, cache_dir: Path, progress: Progress = silent
+    name: str,
+    models_dir: Path,
+    data_dir: Path,
+    cache_dir: Path,
+    progress: Progress = silent,
+    left_out: bool = False,
 ) -> Bundle:
     """Measure a bundle on its recipe's validation rows, and write its card, plots and metrics.
 
     The version stays; the digest is another one where figures are.
 
+    Args:
+        name: The model.
+        models_dir: The folder of all models.
+        data_dir: The folder of all data sets.
+        cache_dir: The folder of everything fetched or compiled.
+        progress: Told of each step.
+        left_out: Of a guard: also train without each public source of injections.
+
     Raises:
         NotFound: There is no such model.
+        InvalidArgument: Sources are to be left out, and the model is no guard.
         FailedPrecondition: The model is of another kind, or a data file is not the pinned one.
     """
     if (guard := _guard(name, models_dir)) is not None:
         recipe_path = find_recipe(name, models_dir)
         return write_guard_card(
-            recipe_path, guard, data_dir, cache_dir, lambda step: progress(step, 0.0)
+            recipe_path, guard, data_dir, cache_dir, lambda step: progress(step, 0.0), left_out
         )
+    if left_out:
+        raise InvalidArgument("sources are left out of a guard's training only", field="left_out")
     if (ranker := _ranker(name, models_dir)) is not None:
         return ranking.write_card_again(
             find_recipe(name, models_dir), ranker, data_dir, cache_dir, progress
