@@ -61,6 +61,8 @@ def simulate(
     wanting = traffic.probability < probability_below
     demand = int(wanting.sum())
     before = 1.0 - history.probability[history.probability < probability_below]
+    # the window before is as long as this one, also where fewer rows stand for it
+    last = round(len(before) * len(wanting) / len(history.probability))
     random = np.random.default_rng(seed)
     runs = [list(zip(*order, strict=True)) for order in orders(traffic, seed)]
     rows = []
@@ -70,7 +72,7 @@ def simulate(
             [
                 (
                     _first_come(run, wanting, traffic, budget),
-                    _paced(run, wanting, traffic, budget, random.permutation(before)),
+                    _paced(run, wanting, traffic, budget, random.permutation(before), last),
                 )
                 for run in runs
             ]
@@ -115,7 +117,12 @@ def _first_come(run: Sequence[Any], wanting: np.ndarray, traffic: Traffic, budge
 
 
 def _paced(
-    run: Sequence[Any], wanting: np.ndarray, traffic: Traffic, budget: int, before: np.ndarray
+    run: Sequence[Any],
+    wanting: np.ndarray,
+    traffic: Traffic,
+    budget: int,
+    before: np.ndarray,
+    last: int,
 ) -> int:
     pacer = Pacer()
     for gain in before:
@@ -127,7 +134,7 @@ def _paced(
         gain = 1.0 - float(traffic.probability[place])
         pacer.observe(gain)
         seen += 1
-        pace = pacer.pace(float(time), budget - spent, seen, len(before))
+        pace = pacer.pace(float(time), budget - spent, seen, last)
         if spent < budget and gain >= pace.least_gain:
             spent += 1
             gained += not traffic.right[place]
