@@ -7,6 +7,7 @@ Weights are read from safetensors only, code from a model's repository is never 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,20 @@ class TorchSequence:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._cache: Any = None
+        # transformers 5.24 calls it cache, and warns of the name it had before
+        parameters = inspect.signature(model.forward).parameters
+        self._name = "cache" if "cache" in parameters else "past_key_values"
 
     def extend(self, tokens: Sequence[int]) -> np.ndarray:
         """Append tokens and return the logits (V,) of the next one."""
         with torch.inference_mode():
             output = self._model(
                 input_ids=torch.tensor([tokens], device=self._model.device),  # (1, T)
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._name: self._cache},
             )
-            self._cache = output.past_key_values
+            self._cache = output[self._name]
             logits: np.ndarray = output.logits[0, -1].float().cpu().numpy()  # (V,)
             return logits
 
