@@ -191,11 +191,16 @@ async def test_a_killed_router_has_a_record_of_every_answer(start_router, mesh_s
     last = await start_router()
     for decision_id in sorted(answered)[::10]:
         assert (await last.explain(decision_id)).decision.decision_id == decision_id
-    await last.stop()
-    database = open_database(mesh_settings)
-    recorded = {row["decision_id"] for row in database.rows(Filter())}
-    database.close()
-    assert not answered - recorded
+
+    async def all_shipped():
+        database = open_database(mesh_settings)
+        try:
+            database.prepare()
+            return answered <= {row["decision_id"] for row in database.rows(Filter())}
+        finally:
+            database.close()
+
+    await until(all_shipped)
 
 
 @pytest.mark.parametrize(

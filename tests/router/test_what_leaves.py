@@ -106,7 +106,9 @@ def times(value, wire):
     messages = json.loads(wire[wire.rindex(b"\n") :])["messages"]
     # the bytes as they are, and with the escapes of JSON undone
     text = wire.decode() + "\n" + "\n".join(message["content"] for message in messages)
-    return len(re.findall(rf"(?<!\w){re.escape(value)}(?!\w)", text))
+    # the digits of a probability are no value
+    before = r"(?<![\w.])" if value.isdigit() else r"(?<!\w)"
+    return len(re.findall(rf"{before}{re.escape(value)}(?!\w)", text))
 
 
 def texts():

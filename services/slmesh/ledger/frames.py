@@ -11,14 +11,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["HEAD_BYTES", "MAGIC", "Frame", "Scan", "frame_bytes", "framed", "frames_in", "scan"]
+__all__ = ["MAGIC", "Frame", "Scan", "frame_bytes", "framed", "frames_in", "scan"]
 
 MAGIC = b"slmesh1\n"
 """The first eight bytes of a segment; the digit is the version of the form."""
 
 _HEAD = struct.Struct("<II")
-HEAD_BYTES = _HEAD.size
-"""The bytes before a record: its length and its check sum."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ class Scan:
     Attributes:
         frames: The good frames from the beginning.
         end: Where the good part ends.
-        torn: Whether the bytes after it are room that was not written to, or the beginning of a
-            frame that was never finished.
+        torn: Whether the bytes after it are the beginning of a frame that was never finished.
     """
 
     frames: tuple[Frame, ...]
@@ -68,8 +65,8 @@ def frames_in(data: bytes, start: int) -> Iterator[Frame]:
     while place + _HEAD.size <= len(data):
         length, check = _HEAD.unpack_from(data, place)
         end = place + _HEAD.size + length
-        if not length or end > len(data):
-            return  # a record is never empty: zeros are room that was not written to
+        if end > len(data):
+            return
         payload = data[place + _HEAD.size : end]
         if zlib.crc32(payload) != check:
             return
@@ -92,7 +89,5 @@ def scan(data: bytes) -> Scan:
     found = tuple(frames_in(data[len(MAGIC) :], len(MAGIC)))
     end = found[-1].end if found else len(MAGIC)
     rest = data[end : end + _HEAD.size]
-    torn = (
-        not data[end:].strip(b"\0") or len(rest) < _HEAD.size or end + frame_bytes(rest) > len(data)
-    )
+    torn = end == len(data) or len(rest) < _HEAD.size or end + frame_bytes(rest) > len(data)
     return Scan(found, end, torn)

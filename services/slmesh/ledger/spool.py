@@ -1,6 +1,6 @@
 """A local queue on disk: records are appended here before the reply, and leave when they are shipped.
 
-One folder, one writer (a lock on the folder says so), any number of segment files. An append that
+One folder, one writer (a lock on the folder says so), any number of segment files. A write that
 returned is in the kernel, so a killed process loses nothing; what a power failure may take is what
 :meth:`Spool.sync` has not synced. A torn end is cut off when the folder is opened.
 """
@@ -20,13 +20,13 @@ from slmesh.ledger.frames import MAGIC, framed, frames_in, scan
 from slmesh.ledger.segments import (
     CHUNK_BYTES,
     RETRY_S,
-    GrowingFile,
     Position,
     Segment,
     piece_of,
     read_position,
     sync_folder,
     unwritable,
+    write_all,
 )
 from slmesh.mesh.errors import FailedPrecondition, Unavailable
 
@@ -67,7 +67,7 @@ class Spool:
         self._clock = clock
         self._guard = threading.Lock()
         self._segments: list[Segment] = []
-        self._active: GrowingFile | None = None  # the last segment's file, while it grows
+        self._active: int | None = None  # the descriptor of the last segment, while it grows
         self._retired: list[int] = []  # descriptors to sync and close
         self._names_changed = False
         self._next_number = 1
@@ -136,7 +136,7 @@ class Spool:
         return self._shipped
 
     def append(self, payload: bytes, keys: Iterable[str] = ()) -> int:
-        """Append a record, at least one byte, and return its number, from 1.
+        """Append a record and return its number, from 1.
 
         Raises:
             Unavailable: The disk or the queue is full. Nothing was appended.
@@ -145,8 +145,8 @@ class Spool:
         with self._guard:
             self._refuse_above(self._limit_bytes - len(data))
             try:
-                segment, file = self._writable(len(data))
-                file.write(segment.size, data)
+                segment = self._writable(len(data))
+                write_all(self._active, data, segment.size)
             except OSError as error:
                 refusal = unwritable(error)
                 self._refusal = (self._clock() + RETRY_S, refusal)
@@ -175,7 +175,7 @@ class Spool:
         """
         with self._guard:
             number = self._appended
-            active = None if self._active is None else os.dup(self._active.descriptor)
+            active = None if self._active is None else os.dup(self._active)
             retired, self._retired = self._retired, []
             names_changed, self._names_changed = self._names_changed, False
         every = [*retired, *([] if active is None else [active])]
@@ -263,7 +263,7 @@ class Spool:
             self.sync()
         with self._guard:
             if self._active is not None:
-                os.close(self._active.end(self._segments[-1].size))
+                os.close(self._active)
                 self._active = None
             if self._folder_lock >= 0:
                 os.close(self._folder_lock)
@@ -292,18 +292,13 @@ class Spool:
 
     def _cut(self, path: Path, end: int, size: int, *, torn: bool) -> None:
         lost = size - end
-        with path.open("rb") as file:
-            file.seek(end)
-            rest = file.read()
-        if not rest.strip(b"\0"):
-            pass  # room that was not written to
-        elif torn:
+        if torn:
             _log.warning("a torn record was cut off", extra={"file": str(path), "count": lost})
         else:
             self.damaged_bytes += lost
             aside = path.with_suffix(".damaged")
             _log.error("unreadable records were set aside", extra={"file": str(aside)})
-            aside.write_bytes(rest)
+            aside.write_bytes(path.read_bytes()[end:])
         os.truncate(path, end)
 
     def _offset_in(self, segment: Segment) -> int:
@@ -325,21 +320,29 @@ class Spool:
                 retry_delay_s=RETRY_S,
             )
 
-    def _writable(self, more_bytes: int) -> tuple[Segment, GrowingFile]:
+    def _writable(self, more_bytes: int) -> Segment:
         if self._active is not None:
             last = self._segments[-1]
             if last.size + more_bytes <= self._segment_bytes or last.size == len(MAGIC):
-                return last, self._active
+                return last
             self._end_segment()
         path = self._folder / f"{self._next_number:012d}{_SUFFIX}"
-        self._active = file = GrowingFile(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            write_all(descriptor, MAGIC, 0)
+        except OSError:
+            os.close(descriptor)
+            path.unlink()
+            raise
         segment = Segment(self._next_number, path, len(MAGIC), self._clock())
         self._next_number += 1
+        self._active = descriptor
         self._names_changed = True
         self._segments.append(segment)
-        return segment, file
+        return segment
 
     def _end_segment(self) -> None:
         assert self._active is not None
-        self._retired.append(self._active.end(self._segments[-1].size))
+        self._retired.append(self._active)
         self._active = None

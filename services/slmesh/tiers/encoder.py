@@ -178,7 +178,8 @@ class SentenceEncoder:
 
     def _check_processor(self, probe: Mapping[str, Any], model_dir: Path) -> None:
         """Refuse a model that another kind of processor computes otherwise, such as in an image."""
-        cosine = float(self.encode([probe["text"]])[0] @ np.asarray(probe["embedding"]))
+        found = self.encode_with_cuts([probe["text"]]).embeddings[0]
+        cosine = float(found @ np.asarray(probe["embedding"]))
         if cosine < _MIN_PROBE_COSINE:
             raise FailedPrecondition(
                 f"the encoder in {model_dir} was compiled for another kind of processor (cosine"
