@@ -50,6 +50,7 @@ _START_S = 120.0
 _ANSWERS = (20, 200)
 """The router is killed after so many answers, chosen anew each time, with more in flight."""
 _LOAD_S = 60.0
+_SHIP_S = 120.0
 
 
 async def kill_router(
@@ -80,9 +81,9 @@ async def kill_router(
                 await _load_and_kill(own, process, in_flight, answered)
                 on_progress(f"kill {number + 1} of {kills}: {len(answered) - before} answers")
             process = await _start(own)  # what the killed ones left is shipped by a living one
+            recorded = await _shipped(own, set(answered))
             process.terminate()
             await process.wait()
-        recorded = _recorded(own)
     return {
         "kills": kills,
         "in_flight": in_flight,
@@ -134,6 +135,16 @@ async def _start(settings: Settings) -> asyncio.subprocess.Process:
         raise Unavailable("the router does not start; see `python -m slmesh.router`")
     assert json.loads(told)["event"] == "serving"
     return process
+
+
+async def _shipped(settings: Settings, answered: set[str]) -> set[str]:
+    """Return what is recorded once every answer is, or when no more comes."""
+    end_s = time.monotonic() + _SHIP_S
+    recorded: set[str] = set()
+    while not answered <= recorded and time.monotonic() < end_s:
+        await asyncio.sleep(0.5)
+        recorded = await asyncio.to_thread(_recorded, settings)
+    return recorded
 
 
 def _recorded(settings: Settings) -> set[str]:
