@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +20,14 @@ import numpy as np
 import torch
 
 from slmesh.training.column_groups import grouped_loss, nearest_in_group
-from slmesh.training.lora import TunedClassifier, adapter_arrays, insert_adapters
+from slmesh.training.lora import TunedClassifier, adapter_arrays
+from slmesh.training.tuning_run import POOL, TuningRun, load_encoder
 from slmesh.weights.fetch import Progress, silent
 
 __all__ = ["FineTuned", "TuningRows", "fine_tune"]
 
 _OUTSIDE = -1
-_POOL = 50  # batches sorted by length together, so that little of a batch is padding
 _EVALUATION_BATCH = 64
-_STATE = "state.safetensors"
-_RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -100,8 +97,8 @@ def fine_tune(
     return _Tuning(backbone, rows, numbers, seed, checkpoint, progress).run()
 
 
-class _Tuning:
-    """One run: the model, its optimiser and the averaged weights."""
+class _Tuning(TuningRun):
+    """One run over a classifier."""
 
     def __init__(
         self,
@@ -112,16 +109,11 @@ class _Tuning:
         checkpoint: Path | None,
         progress: Progress,
     ) -> None:
-        import transformers
-
+        super().__init__(numbers, seed, checkpoint, progress)
         torch.set_num_threads(os.cpu_count() or 1)
-        self.rows, self.numbers, self.seed = rows, numbers, seed
-        self.checkpoint, self.progress = checkpoint, progress
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.rows = rows
         self.tokenize = _tokenizer(backbone, numbers["max_tokens"])
-        encoder = transformers.AutoModel.from_pretrained(
-            backbone, local_files_only=True, use_safetensors=True, add_pooling_layer=False
-        )
+        encoder = load_encoder(backbone)
         classes = int(rows.labels.max()) + 1
         self.groups = rows.groups if len(rows.groups) else np.zeros(classes, int)
         self.weights = rows.weights if len(rows.weights) else np.ones(classes, np.float32)
@@ -136,25 +128,10 @@ class _Tuning:
             )
             self._set_head()
         torch.manual_seed(seed)
-        tuned = range(self.model.first, len(encoder.encoder.layer))
-        within = tuple(f"encoder.layer.{i}." for i in tuned)
-        inserted = insert_adapters(encoder, within, numbers["rank"], numbers["adapter_dropout"])
-        self.before = {name: p.detach().clone() for name, p in inserted.items()}
-        self.model.to(self.device)
-        self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        heads = [self.model.weights, self.model.bias]
-        adapters = [p for name, p in self.trained.items() if name.startswith("encoder.")]
-        self.rates = [numbers["learning_rate"], numbers["head_learning_rate"]]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in adapters if p.ndim > 1]},
-            {"params": heads, "weight_decay": 0.0},
-            {"params": [p for p in adapters if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=numbers["weight_decay"])
-        self.history: list[dict[str, float]] = []
-        self.step = 0
-        self.steps = numbers["epochs"] * math.ceil(len(rows.texts) / self._inside_size)
+        self._insert_adapters(self.model)
+        epochs: int = numbers["epochs"]
+        steps = epochs * math.ceil(len(rows.texts) / self._inside_size)
+        self._prepare(self.model, steps, epochs)
 
     @property
     def _inside_size(self) -> int:
@@ -163,79 +140,23 @@ class _Tuning:
         return size
 
     def run(self) -> FineTuned:
-        self._resume()
-        for epoch in range(len(self.history), self.numbers["epochs"]):
-            self._epoch(epoch)
-            self._save()
+        self._train()
         with torch.no_grad():
-            encoder = {
-                name.removeprefix("encoder."): value
-                for name, value in self.average.items()
-                if name.startswith("encoder.")
-            }
             return FineTuned(
-                adapter_arrays(encoder, self.before, self.numbers["strength"]),
+                adapter_arrays(self.averaged_encoder, self.before, self.numbers["strength"]),
                 self.average["weights"].float().cpu().numpy(),
                 self.average["bias"].float().cpu().numpy(),
                 tuple(self.history),
             )
 
-    def _epoch(self, epoch: int) -> None:
-        started = time.monotonic()
-        torch.manual_seed(self.seed * 1000 + epoch)  # so that a resumed run draws the same
-        random = np.random.default_rng((self.seed, epoch))
-        self.model.train()
-        total, count = 0.0, 0
-        batches = list(self._batches(random))
-        for batch in batches:
-            self._set_rates()
-            loss = self._loss(batch)
-            self.optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
-            self.optimiser.step()
-            self.step += 1
-            self._update_average()
-            total, count = total + loss.item(), count + 1
-            spent = time.monotonic() - started
-            left = (self.steps - self.step) * spent / count
-            self.progress(
-                f"fine-tuning: epoch {epoch + 1} of {self.numbers['epochs']},"
-                f" {left / 60:.0f} min left",
-                self.step / self.steps,
-            )
-        self.history.append(
-            {
-                "loss": round(total / count, 4),
-                "held_accuracy": round(self._held_accuracy(), 4),
-                "seconds": round(time.monotonic() - started, 1),
-            }
-        )
-
-    def _set_rates(self) -> None:
-        warm = max(1, round(0.06 * self.steps))
-        if self.step < warm:
-            factor = (self.step + 1) / warm
-        else:
-            factor = 0.5 * (1 + math.cos(math.pi * (self.step - warm) / (self.steps - warm)))
-        rates = (self.rates[0], self.rates[1], self.rates[0])
-        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-
-    def _update_average(self) -> None:
-        # Early weights are far off: the average starts short and grows to its length.
-        decay = min(self.numbers["averaging"], (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            kept = list(self.average.values())
-            torch._foreach_lerp_(kept, [p.detach() for p in self.trained.values()], 1 - decay)
-
-    def _batches(self, random: np.random.Generator) -> Iterator[list[tuple[np.ndarray, int]]]:
+    def _batches(self, epoch: int) -> Iterator[list[tuple[np.ndarray, int]]]:
         """Yield batches of (what the first tuned layer reads, column); -1 is out of scope."""
+        random = np.random.default_rng((self.seed, epoch))
         size = self._inside_size
         order = random.permutation(len(self.inside))
         whole: list[list[int]] = []
-        for start in range(0, len(order), size * _POOL):
-            pool = order[start : start + size * _POOL].tolist()
+        for start in range(0, len(order), size * POOL):
+            pool = order[start : start + size * POOL].tolist()
             pool.sort(key=lambda i: len(self.inside[i]))
             whole += [pool[at : at + size] for at in range(0, len(pool), size)]
         outside = self.numbers["batch_size"] - size
@@ -311,83 +232,22 @@ class _Tuning:
         return embeddings
 
     @torch.no_grad()
-    def _held_accuracy(self) -> float:
+    def _held_figure(self) -> float:
         if not self.held:
             return 0.0
-        current = {name: p.detach().clone() for name, p in self.trained.items()}
-        self._put(self.average)
-        self.model.eval()
-        embeddings = self._embedded(self.held)
-        logits = (embeddings @ self.model.weights + self.model.bias).cpu().numpy()
+        with self._averaged():
+            embeddings = self._embedded(self.held)
+            logits = (embeddings @ self.model.weights + self.model.bias).cpu().numpy()
         found = nearest_in_group(logits, self.rows.held_labels, self.groups)
-        self._put(current)
         return float((found == self.rows.held_labels).mean())
 
-    @torch.no_grad()
-    def _put(self, values: Mapping[str, torch.Tensor]) -> None:
-        for name, parameter in self.trained.items():
-            parameter.copy_(values[name])
-
-    def _fingerprint(self) -> str:
+    def _made_for(self) -> str:
         rows = self.rows
         trained_by = {key: value for key, value in self.numbers.items() if key != "strength"}
         content = [trained_by, self.seed, list(rows.texts), list(rows.outside)]
         content += [rows.labels.tolist(), list(rows.held_texts)]
         content += [array.tolist() for array in (rows.groups, rows.weights) if len(array)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    def _record(self) -> dict[str, Any]:
-        """Return what the checkpoint says; nothing when it is of another run."""
-        if self.checkpoint is None or not (self.checkpoint / _RECORD).is_file():
-            return {}
-        record: dict[str, Any] = json.loads((self.checkpoint / _RECORD).read_text(encoding="utf-8"))
-        return record if record["made_for"] == self._fingerprint() else {}
-
-    def _resume(self) -> None:
-        record = self._record()
-        if self.checkpoint is None or not record:
-            return
-        from safetensors.torch import load_file
-
-        state = load_file(self.checkpoint / record["state"])
-        self.history, self.step = record["history"], record["step"]
-        self._put({name: state[f"now.{name}"] for name in self.trained})
-        self.average = {n: state[f"average.{n}"].to(self.device) for n in self.trained}
-        for name, parameter in self.trained.items():
-            self.optimiser.state[parameter] = {
-                "step": torch.tensor(float(self.step)),
-                "exp_avg": state[f"first.{name}"].to(self.device),
-                "exp_avg_sq": state[f"second.{name}"].to(self.device),
-            }
-        self.progress(f"fine-tuning: going on after epoch {len(self.history)}", 0.0)
-
-    def _save(self) -> None:
-        if self.checkpoint is None:
-            return
-        from safetensors.torch import save_file
-
-        self.checkpoint.mkdir(parents=True, exist_ok=True)
-        state = {f"now.{name}": p.detach() for name, p in self.trained.items()}
-        state |= {f"average.{name}": value for name, value in self.average.items()}
-        for name, parameter in self.trained.items():
-            moments = self.optimiser.state[parameter]
-            state[f"first.{name}"] = moments["exp_avg"]
-            state[f"second.{name}"] = moments["exp_avg_sq"]
-        name = f"{len(self.history)}.{_STATE}"
-        save_file({key: value.contiguous() for key, value in state.items()}, self.checkpoint / name)
-        record = {
-            "made_for": self._fingerprint(),
-            "state": name,
-            "step": self.step,
-            "finished": len(self.history) == self.numbers["epochs"],
-            "history": self.history,
-        }
-        unfinished = self.checkpoint / "record.part.json"
-        unfinished.write_text(json.dumps(record), encoding="utf-8")
-        unfinished.replace(self.checkpoint / _RECORD)  # the record last: it names a whole state
-        for path in self.checkpoint.glob(f"*.{_STATE}"):
-            if path.name != name:
-                path.unlink()
 
 
 def _tokenizer(backbone: Path, max_tokens: int) -> Any:

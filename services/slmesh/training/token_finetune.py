@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 from slmesh.slm.entities.tagger import spans_of, viterbi
-from slmesh.training.lora import adapter_arrays, insert_adapters, put_adapter
+from slmesh.training.lora import adapter_arrays, put_adapter
 from slmesh.training.token_model import Batch, TokenTagger, head_arrays
 from slmesh.training.token_rows import (
     Example,
@@ -32,14 +31,12 @@ from slmesh.training.token_rows import (
     swapped,
     values_of,
 )
+from slmesh.training.tuning_run import POOL, TuningRun, load_encoder
 from slmesh.weights.fetch import Progress, silent
 
 __all__ = ["TunedTagger", "tune_tagger"]
 
-_POOL = 50  # batches sorted by length together, so that little of a batch is padding
 _EVALUATION_BATCH = 64
-_STATE = "state.safetensors"
-_RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,10 @@ def tune_tagger(
     return _Tuning(backbone, rows, numbers, seed, checkpoint, progress, start or {}).run()
 
 
-class _Tuning:
-    """One run: the model, its optimiser and the averaged weights."""
+class _Tuning(TuningRun):
+    """One run over a tagger."""
+
+    watched = "held_f1"
 
     def __init__(
         self,
@@ -105,16 +104,11 @@ class _Tuning:
         progress: Progress,
         start: Mapping[str, np.ndarray],
     ) -> None:
-        import transformers
-
-        self.rows, self.numbers, self.seed = rows, numbers, seed
-        self.checkpoint, self.progress = checkpoint, progress
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        super().__init__(numbers, seed, checkpoint, progress)
+        self.rows = rows
         self._lay_out()
         torch.manual_seed(seed)
-        encoder = transformers.AutoModel.from_pretrained(
-            backbone, local_files_only=True, use_safetensors=True, add_pooling_layer=False
-        )
+        encoder = load_encoder(backbone)
         sizes = {
             "buckets": 1 << numbers["bits"],
             "lexical": numbers["lexical"],
@@ -124,16 +118,10 @@ class _Tuning:
         }
         drops = {name: numbers[f"{name[:-1]}_dropout"] for name in ("words", "features")}
         drops["asked"] = numbers["asked_dropout"]
-        self.model = TokenTagger(encoder, numbers["layers"], self.tags, sizes, drops)
-        tuned = range(self.model.first, len(encoder.encoder.layer))
-        within = tuple(f"encoder.layer.{i}." for i in tuned)
-        inserted = insert_adapters(encoder, within, numbers["rank"], numbers["adapter_dropout"])
-        self.before = {name: p.detach().clone() for name, p in inserted.items()}
+        model = TokenTagger(encoder, numbers["layers"], self.tags, sizes, drops)
+        inserted = self._insert_adapters(model)
         self.start = put_adapter(inserted, start) if start else ""
-        self.model.to(self.device)
-        self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        self._set_optimiser()
+        self._set_schedule(model)
         self.common = common_words(rows.rows, numbers["common_from"])
         self.preparer = Preparer(
             _tokenizer(backbone), self.columns, self.asked, self.kinds, numbers, self.common
@@ -143,16 +131,13 @@ class _Tuning:
         if numbers.get("watched", len(held)) < len(held):
             held = random.Random(1).sample(held, numbers["watched"])
         self.held = [self.preparer.example(row) for row in held]
-        self.history: list[dict[str, float]] = []
-        self.last = numbers.get("stop_after", numbers["epochs"])
-        self.step = 0
-        self.steps = self._first_step(numbers["epochs"])
-        self.end = self._first_step(self.last - 1 + numbers.get("last_share", 1))
 
-    def _first_step(self, epoch: float) -> int:
-        """Return the number of steps before an epoch, or before a place within one."""
-        batches: int = math.ceil(len(self.rows.rows) / self.numbers["batch_size"])
-        return round(epoch * batches)
+    def _set_schedule(self, model: TokenTagger) -> None:
+        numbers = self.numbers
+        batches = math.ceil(len(self.rows.rows) / numbers["batch_size"])
+        last: int = numbers.get("stop_after", numbers["epochs"])
+        end = round((last - 1 + numbers.get("last_share", 1)) * batches)
+        self._prepare(model, numbers["epochs"] * batches, last, end)
 
     def _lay_out(self) -> None:
         """Give each tag of each source a column: O first, then those the tagger is for."""
@@ -180,30 +165,10 @@ class _Tuning:
         self.asked = self.rows.asked
         self.kinds = sorted({row.kind for row in self.rows.rows if row.kind})
 
-    def _set_optimiser(self) -> None:
-        numbers = self.numbers
-        adapters = [p for name, p in self.trained.items() if name.startswith("encoder.")]
-        heads = [p for name, p in self.trained.items() if not name.startswith("encoder.")]
-        self.rates = [numbers["learning_rate"], numbers["head_learning_rate"]]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in adapters if p.ndim > 1]},
-            {"params": heads, "weight_decay": 0.0},
-            {"params": [p for p in adapters if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=numbers["weight_decay"])
-
     def run(self) -> TunedTagger:
-        self._resume()
-        for epoch in range(len(self.history), self.last):
-            self._epoch(epoch)
-            self._save()
+        self._train()
         self._put(self.average)
-        encoder = {
-            name.removeprefix("encoder."): value
-            for name, value in self.average.items()
-            if name.startswith("encoder.")
-        }
-        adapter = adapter_arrays(encoder, self.before, 1.0)
+        adapter = adapter_arrays(self.averaged_encoder, self.before, 1.0)
         head = head_arrays(self.model)
         for name in ("out", "skip", "out_bias", "transitions", "opening"):
             head[name] = head[name][..., : self.own]
@@ -211,72 +176,20 @@ class _Tuning:
         head["common"] = np.array(self.common, np.int64)
         return TunedTagger(adapter, head, tuple(self.tags[: self.own]), tuple(self.history))
 
-    def _epoch(self, epoch: int) -> None:
-        started = time.monotonic()
-        torch.manual_seed(self.seed * 1000 + epoch)  # so that a resumed run draws the same
-        self.model.train()
-        total, count = 0.0, 0
-        for examples in self._batches(random.Random(self.seed * 1000 + epoch)):
-            if self.step == self.end:
-                break
-            self._set_rates()
-            loss = self._loss(examples)
-            self.optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
-            self.optimiser.step()
-            self.step += 1
-            self._update_average()
-            total, count = total + loss.item(), count + 1
-            spent = time.monotonic() - started
-            left = (self.steps - self.step) * spent / count
-            self.progress(
-                f"fine-tuning: epoch {epoch + 1} of {self.numbers['epochs']},"
-                f" {left / 60:.0f} min left",
-                self.step / self.steps,
-            )
-        self.history.append(
-            {
-                "loss": round(total / count, 4),
-                "held_f1": round(self._held_f1(), 4),
-                "seconds": round(time.monotonic() - started, 1),
-            }
-        )
-
-    def _set_rates(self) -> None:
-        warm = max(1, round(0.06 * self.steps))
-        if self.step < warm:
-            factor = (self.step + 1) / warm
-        else:
-            factor = 0.5 * (1 + math.cos(math.pi * (self.step - warm) / (self.steps - warm)))
-        if self.end < self.steps and len(self.history) + 1 == self.last:
-            factor *= (self.end - self.step) / (self.end - self._first_step(self.last - 1))
-        rates = (self.rates[0], self.rates[1], self.rates[0])
-        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-
-    def _update_average(self) -> None:
-        # Early weights are far off: the average starts short and grows to its length.
-        decay = min(self.numbers["averaging"], (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            kept = list(self.average.values())
-            torch._foreach_lerp_(kept, [p.detach() for p in self.trained.values()], 1 - decay)
-
-    def _batches(self, draw: random.Random) -> Iterator[list[Example]]:
+    def _batches(self, epoch: int) -> Iterator[list[Example]]:
+        draw = random.Random(self.seed * 1000 + epoch)
         size = self.numbers["batch_size"]
         rows = list(self.rows.rows)
         draw.shuffle(rows)
-        whole: list[list[Example]] = []
-        for start in range(0, len(rows), size * _POOL):
+        for start in range(0, len(rows), size * POOL):
             pool = [
                 self.preparer.example(swapped(row, self.values, self.numbers["swap"], draw))
-                for row in rows[start : start + size * _POOL]
+                for row in rows[start : start + size * POOL]
             ]
             pool.sort(key=lambda example: len(example.ids))
             batches = [pool[at : at + size] for at in range(0, len(pool), size)]
             draw.shuffle(batches)
             yield from batches
-        del whole
 
     def _batch(self, examples: Sequence[Example]) -> tuple[Batch, torch.Tensor]:
         arrays = padded(examples, 1 << self.numbers["bits"], len(self.asked))
@@ -297,96 +210,32 @@ class _Tuning:
         return loss
 
     @torch.no_grad()
-    def _held_f1(self) -> float:
+    def _held_figure(self) -> float:
         if not self.held:
             return 0.0
-        current = {name: p.detach().clone() for name, p in self.trained.items()}
-        self._put(self.average)
-        self.model.eval()
-        transitions, opening = (array.cpu().numpy() for array in self.model.field.scores())
         order = sorted(range(len(self.held)), key=lambda i: len(self.held[i].ids))
         right = found = gold = 0
-        for at in range(0, len(order), _EVALUATION_BATCH):
-            chosen = [self.held[i] for i in order[at : at + _EVALUATION_BATCH]]
-            batch, barred = self._batch(chosen)
-            logits = (self.model(batch)[0] + barred).cpu().numpy()
-            best = viterbi(
-                logits, np.array([len(one.tags) for one in chosen]), transitions, opening
-            )
-            for one, row in zip(chosen, best, strict=True):
-                ours = set(spans_of([self.tags[tag] for tag in row[: len(one.tags)]]))
-                theirs = set(spans_of([self.tags[tag] for tag in one.tags]))
-                right += len(ours & theirs)
-                found, gold = found + len(ours), gold + len(theirs)
-        self._put(current)
+        with self._averaged():
+            transitions, opening = (array.cpu().numpy() for array in self.model.field.scores())
+            for at in range(0, len(order), _EVALUATION_BATCH):
+                chosen = [self.held[i] for i in order[at : at + _EVALUATION_BATCH]]
+                batch, barred = self._batch(chosen)
+                logits = (self.model(batch)[0] + barred).cpu().numpy()
+                lengths = np.array([len(one.tags) for one in chosen])
+                best = viterbi(logits, lengths, transitions, opening)
+                for one, row in zip(chosen, best, strict=True):
+                    ours = set(spans_of([self.tags[tag] for tag in row[: len(one.tags)]]))
+                    theirs = set(spans_of([self.tags[tag] for tag in one.tags]))
+                    right += len(ours & theirs)
+                    found, gold = found + len(ours), gold + len(theirs)
         return 2 * right / max(found + gold, 1)
 
-    @torch.no_grad()
-    def _put(self, values: Mapping[str, torch.Tensor]) -> None:
-        for name, parameter in self.trained.items():
-            parameter.copy_(values[name])
-
-    def _fingerprint(self) -> str:
+    def _made_for(self) -> str:
         rows = self.rows
         content = [dict(self.numbers), self.seed, list(rows.labels)]
         content += [[repr(row) for row in rows.rows], [repr(row) for row in rows.held]]
         content += [self.start] if self.start else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    def _record(self) -> dict[str, Any]:
-        """Return what the checkpoint says; nothing when it is of another run."""
-        if self.checkpoint is None or not (self.checkpoint / _RECORD).is_file():
-            return {}
-        record: dict[str, Any] = json.loads((self.checkpoint / _RECORD).read_text(encoding="utf-8"))
-        return record if record["made_for"] == self._fingerprint() else {}
-
-    def _resume(self) -> None:
-        record = self._record()
-        if self.checkpoint is None or not record:
-            return
-        from safetensors.torch import load_file
-
-        state = load_file(self.checkpoint / record["state"])
-        self.history, self.step = record["history"], record["step"]
-        self._put({name: state[f"now.{name}"] for name in self.trained})
-        self.average = {n: state[f"average.{n}"].to(self.device) for n in self.trained}
-        for name, parameter in self.trained.items():
-            if f"first.{name}" in state:
-                self.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(self.step)),
-                    "exp_avg": state[f"first.{name}"].to(self.device),
-                    "exp_avg_sq": state[f"second.{name}"].to(self.device),
-                }
-        self.progress(f"fine-tuning: going on after epoch {len(self.history)}", 0.0)
-
-    def _save(self) -> None:
-        if self.checkpoint is None:
-            return
-        from safetensors.torch import save_file
-
-        self.checkpoint.mkdir(parents=True, exist_ok=True)
-        state = {f"now.{name}": p.detach() for name, p in self.trained.items()}
-        state |= {f"average.{name}": value for name, value in self.average.items()}
-        for name, parameter in self.trained.items():
-            moments = self.optimiser.state.get(parameter)
-            if moments:  # what no text has needed yet has none
-                state[f"first.{name}"] = moments["exp_avg"]
-                state[f"second.{name}"] = moments["exp_avg_sq"]
-        name = f"{len(self.history)}.{_STATE}"
-        save_file({key: value.contiguous() for key, value in state.items()}, self.checkpoint / name)
-        record = {
-            "made_for": self._fingerprint(),
-            "state": name,
-            "step": self.step,
-            "finished": len(self.history) == self.last,
-            "history": self.history,
-        }
-        unfinished = self.checkpoint / "record.part.json"
-        unfinished.write_text(json.dumps(record), encoding="utf-8")
-        unfinished.replace(self.checkpoint / _RECORD)  # the record last: it names a whole state
-        for path in self.checkpoint.glob(f"*.{_STATE}"):
-            if path.name != name:
-                path.unlink()
 
 
 def _tokenizer(backbone: Path) -> Any:
