@@ -25,9 +25,9 @@ It is pure: it knows no clock, no database and no flow.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from collections import deque
 from dataclasses import dataclass
+
+from slmesh.mesh.recent import RecentValues
 
 __all__ = ["Pace", "Pacer"]
 
@@ -58,8 +58,7 @@ class Pacer:
     """Remembers the gains of recent requests. It counts nothing: routers share their counts."""
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque()
-        self._sorted: list[float] = []
+        self._gains = RecentValues(_REMEMBERED)
 
     def observe(self, gain: float) -> None:
         """Take one request into account that would be escalated, whatever becomes of it.
@@ -67,10 +66,7 @@ class Pacer:
         Args:
             gain: Its expected gain, in [0, 1].
         """
-        self._recent.append(gain)
-        insort(self._sorted, gain)
-        if len(self._recent) > _REMEMBERED:
-            del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
+        self._gains.add(gain)
 
     def pace(self, elapsed: float, payable: float, seen: int, last_demand: int | None) -> Pace:
         """Return what the budget allows.
@@ -82,10 +78,10 @@ class Pacer:
             last_demand: Those of the window before; None when nothing is known of it.
         """
         expected = _expected(elapsed, payable, seen, last_demand)
-        if payable >= expected or len(self._sorted) < _FEWEST:
+        if payable >= expected or len(self._gains) < _FEWEST:
             return Pace(0.0, payable, expected)
-        place = round((1.0 - payable / expected) * (len(self._sorted) - 1))
-        return Pace(self._sorted[place], payable, expected)
+        place = round((1.0 - payable / expected) * (len(self._gains) - 1))
+        return Pace(self._gains[place], payable, expected)
 
 
 def _expected(elapsed: float, payable: float, seen: int, last_demand: int | None) -> float:

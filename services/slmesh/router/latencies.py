@@ -7,9 +7,9 @@ reasoner is asked only when its usual time is still there. Pure: time comes in a
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
+from slmesh.mesh.recent import RecentValues
 from slmesh.router.flow import Flow, Step
 
 __all__ = ["Latencies", "needed_after"]
@@ -25,14 +25,14 @@ class Latencies:
     """The recent latencies of every service."""
 
     def __init__(self) -> None:
-        self._recent: dict[str, deque[float]] = {}
+        self._recent: dict[str, RecentValues] = {}
 
     def observe(self, service: str, seconds: float) -> None:
         """Take one call that was answered into account."""
         recent = self._recent.get(service)
         if recent is None:
-            recent = self._recent[service] = deque(maxlen=_REMEMBERED)
-        recent.append(seconds)
+            recent = self._recent[service] = RecentValues(_REMEMBERED)
+        recent.add(seconds)
 
     def quantile(self, service: str, share: float) -> float:
         """Return the seconds that a share of the recent calls kept; 0 where too little is known.
@@ -44,8 +44,7 @@ class Latencies:
         recent = self._recent.get(service)
         if recent is None or len(recent) < _FEWEST:
             return 0.0
-        ordered = sorted(recent)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+        return recent[min(int(share * len(recent)), len(recent) - 1)]
 
 
 def needed_after(step: Step, flow: Flow, latencies: Latencies) -> float:
