@@ -124,7 +124,7 @@ class Engine:
             flow=flow.name,
             tenant=context.tenant,
             declared=flow.data_classes,
-            guarded=any(self._contracts.get(step.service) == "guard" for step in flow.steps),
+            guarded=bool(flow.guards(self._contracts)),
         )
         run = RequestRun(flow, self._contracts, request, inner, self._clock, hops, events)
         verdict = await self._run_steps(run, unready)

@@ -267,6 +267,14 @@ class Flow:
         canonical = json.dumps(_plain(self), sort_keys=True, ensure_ascii=False, default=str)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
+    def guards(self, contracts: Mapping[str, str]) -> list[str]:
+        """Return the names of the steps that screen the text.
+
+        Args:
+            contracts: The contract of every service, by name.
+        """
+        return [step.name for step in self.steps if contracts.get(step.service) == "guard"]
+
     def step(self, name: str) -> Step:
         """Return the step of a name.
 

@@ -119,7 +119,7 @@ def _graph_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Proble
         place = f"steps[{min(names.index(name) for name in circle)}].after"
         yield place, f"the steps wait for each other: {' -> '.join(reversed(circle))}"
         return
-    guards = [step.name for step in flow.steps if contracts.get(step.service) == "guard"]
+    guards = flow.guards(contracts)
     if len(guards) > 1:
         yield f"steps[{names.index(guards[1])}]", "a flow has at most one guard step"
     screened: set[str] = set()  # steps that run after a guard
@@ -257,8 +257,7 @@ def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Pro
         yield "reasoner.quality_floor", f"must be in [0, 1], is {reasoner.quality_floor:g}"
     for index, name in enumerate(reasoner.signals or ()):
         yield from _step_is(f"reasoner.signals[{index}]", name, (), flow, contracts)
-    guarded = any(contracts.get(step.service) == "guard" for step in flow.steps)
-    if not guarded and set(flow.data_classes) != {"public"}:
+    if not flow.guards(contracts) and set(flow.data_classes) != {"public"}:
         yield (
             "reasoner",
             f"data of class {', '.join(flow.data_classes)} reaches the reasoner only through a"

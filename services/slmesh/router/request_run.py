@@ -91,7 +91,7 @@ class RequestRun:
     @property
     def screened(self) -> bool:
         """Whether the flow has a guard step."""
-        return any(self.contracts.get(step.service) == "guard" for step in self.flow.steps)
+        return bool(self.flow.guards(self.contracts))
 
     def elapsed(self, since_s: float = 0.0) -> Duration:
         """Return the time since the request was received, or since an earlier such time."""
