@@ -1,8 +1,8 @@
 """Chooses how sure the small models must be: the coverage of a flow against how often it is right.
 
 A trial is one labelled text with what the flow's steps have said. The whole decision of the flow is
-made over it anew for each threshold, so every other rule of the flow holds as it will in service. A
-trial that the small models answer is right when the deciding label is the text's. It is pure: it
+made over it on either side of a threshold, so every other rule of the flow holds as it will in service.
+A trial that the small models answer is right when the deciding label is the text's. It is pure: it
 calls no model and reads no file.
 """
 
@@ -16,7 +16,7 @@ from slmesh.api.signal.v1 import signal_pb2
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.router.cascade import decide
 from slmesh.router.flow import Condition, Flow, OnFailure, Rule
-from slmesh.router.signals import first_label
+from slmesh.router.signals import first_label, labels_of
 
 __all__ = ["Point", "Trial", "chosen", "curve", "deciding_step", "with_threshold"]
 
@@ -24,6 +24,8 @@ THRESHOLDS = (*(place / 100 for place in range(100)), 0.995, 0.999)
 """Probabilities that are tried."""
 
 _CONFIDENCE = 0.95
+_ABOVE_ALL = 2.0
+"""A threshold that no probability reaches."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def curve(
 ) -> list[Point]:
     """Return what each threshold gives, by rising threshold."""
     step = deciding_step(flow)
-    return [_point(with_threshold(flow, step, one), step, one, trials) for one in thresholds]
+    outcomes = [_outcome(flow, step, trial) for trial in trials]
+    return [_point(one, outcomes) for one in thresholds]
 
 
 def chosen(
@@ -155,17 +158,47 @@ def chosen(
     return max(reached, key=lambda point: (point.coverage, point.threshold), default=None)
 
 
-def _point(flow: Flow, step: str, threshold: float, trials: Sequence[Trial]) -> Point:
-    answered = right = 0
-    spent = 0
-    for trial in trials:
-        path = decide(flow, trial.signals, trial.failed).path
+@dataclass(frozen=True)
+class _Outcome:
+    """A trial's paths where its probability reaches a threshold, and where it does not."""
+
+    probability: float
+    sure: route_pb2.Path
+    unsure: route_pb2.Path
+    right: bool
+    escalation_usd_micros: int
+
+    def path(self, threshold: float) -> route_pb2.Path:
+        return self.unsure if self.probability < threshold else self.sure
+
+
+def _outcome(flow: Flow, step: str, trial: Trial) -> _Outcome:
+    def path(threshold: float) -> route_pb2.Path:
+        changed = with_threshold(flow, step, threshold)
+        return decide(changed, trial.signals, trial.failed).path
+
+    signal = trial.signals.get(step)
+    labels = labels_of(signal) if signal is not None else ()
+    # a threshold is compared with nothing else, so one on each side of the probability tells all
+    return _Outcome(
+        labels[0].probability if labels else 0.0,
+        path(0.0),
+        path(_ABOVE_ALL),
+        first_label(signal) == trial.label,
+        trial.escalation_usd_micros,
+    )
+
+
+def _point(threshold: float, outcomes: Sequence[_Outcome]) -> Point:
+    answered = right = spent = 0
+    for one in outcomes:
+        path = one.path(threshold)
         if path == route_pb2.PATH_SMALL:
             answered += 1
-            right += first_label(trial.signals.get(step)) == trial.label
+            right += one.right
         elif path == route_pb2.PATH_ESCALATED:
-            spent += trial.escalation_usd_micros
-    return Point(threshold, answered, right, len(trials), spent / len(trials))
+            spent += one.escalation_usd_micros
+    return Point(threshold, answered, right, len(outcomes), spent / len(outcomes))
 
 
 def _is_threshold(condition: Condition, step: str) -> bool:
