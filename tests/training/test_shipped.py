@@ -113,3 +113,9 @@ def test_a_model_of_another_kind_is_refused(models, tmp_path):
 def test_an_unknown_model_is_answered_with_the_nearest(models, tmp_path):
     with pytest.raises(NotFound, match="did you mean 'topics'"):
         write_card_again("topix", models, models, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["guard", "passages"])
+def test_data_that_is_not_there_names_the_option(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="--data-dir"):
+        write_card_again(name, Path(__file__).parents[2] / "models", tmp_path, tmp_path)

@@ -30,6 +30,7 @@ from slmesh.training.ranking_figures import (
     measure,
 )
 from slmesh.training.ranking_report import card
+from slmesh.training.rows import check_file
 from slmesh.weights.fetch import Progress
 
 __all__ = ["calibrate_again", "train", "write_card_again"]
@@ -199,10 +200,8 @@ def _without(source: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 def _plan(recipe: Path, data_dir: Path) -> dict[str, Any]:
     plan: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     for entry in plan["data"]:
-        for name, expected in entry["files"].items():
-            found = digest_of(data_dir / name).removeprefix("sha256:")
-            if found != expected:
-                raise FailedPrecondition(f"{name}: expected sha256 {expected}, found {found}")
+        for name, sha256 in entry["files"].items():
+            check_file(data_dir / name, sha256)
     return plan
 
 

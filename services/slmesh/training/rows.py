@@ -21,6 +21,7 @@ from slmesh.training.recipe import DataFile, Recipe
 __all__ = [
     "LabelledRows",
     "bucket",
+    "check_file",
     "normalised",
     "read_file",
     "read_labelled",
@@ -61,6 +62,26 @@ def validates(text: str) -> bool:
     return bucket(normalised(text)) == _VALIDATION_BUCKET
 
 
+def check_file(path: Path, sha256: str) -> None:
+    """Refuse a data file that is missing, or not the one a recipe pins.
+
+    Raises:
+        FailedPrecondition: It is; the file is named.
+    """
+    if not path.is_file():
+        raise FailedPrecondition(
+            f"{path} is missing; --data-dir must hold the files the recipe names",
+            reason="DATA_MISSING",
+        )
+    expected, found = "sha256:" + sha256, digest_of(path)
+    if expected != found:
+        raise FailedPrecondition(
+            f"{path} is not the file of the recipe: expected {expected}, found {found}",
+            reason="DIGEST_MISMATCH",
+            metadata={"file": path.name, "expected": expected, "found": found},
+        )
+
+
 def read_file(recipe: Recipe, file: DataFile, data_dir: Path) -> list[dict[str, Any]]:
     """Return the rows of a file that are not skipped, in its order.
 
@@ -69,18 +90,7 @@ def read_file(recipe: Recipe, file: DataFile, data_dir: Path) -> list[dict[str, 
             file and the row are named.
     """
     path = recipe.folder / file.path if file.path.startswith("./") else data_dir / file.path
-    if not path.is_file():
-        raise FailedPrecondition(
-            f"{path} is missing; --data-dir must hold the files the recipe names",
-            reason="DATA_MISSING",
-        )
-    expected, found = "sha256:" + file.sha256, digest_of(path)
-    if expected != found:
-        raise FailedPrecondition(
-            f"{path} is not the file of the recipe: expected {expected}, found {found}",
-            reason="DIGEST_MISMATCH",
-            metadata={"file": path.name, "expected": expected, "found": found},
-        )
+    check_file(path, file.sha256)
     text = _decoded(path)
     rows: list[dict[str, Any]] = []
     # Not splitlines: a string may hold other line separators than the line feed.

@@ -21,6 +21,7 @@ from slmesh.slm.guard.personal import KINDS
 from slmesh.tiers.encoder import SentenceEncoder, load_encoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
 from slmesh.training.embeddings import embed
+from slmesh.training.rows import check_file
 from slmesh.training.screening_data import TRAIN, Example, Window, cut, read_examples
 from slmesh.training.screening_personal import (
     chosen_leniency,
@@ -155,7 +156,9 @@ def opened(
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
     plan: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    _verify(plan["data"], data_dir)
+    for entry in plan["data"]:
+        for name, sha256 in entry["files"].items():
+            check_file(data_dir / name, sha256)
     encoder = load_encoder(cache_dir, _BACKBONE)
     if encoder is None:
         raise FailedPrecondition("no compiled encoder: run `slmesh models compile`")
@@ -218,14 +221,6 @@ def fitted_tiers(
         else:  # the second tier never sees what the first is sure of
             scores = np.where(gate, scores, -np.inf)
         yield tier, fitted, scores
-
-
-def _verify(data: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
-    for entry in data:
-        for name, expected in entry["files"].items():
-            found = digest_of(data_dir / name).removeprefix("sha256:")
-            if found != expected:
-                raise FailedPrecondition(f"{name}: expected sha256 {expected}, found {found}")
 
 
 def features_of(texts: Sequence[str], numbers: Mapping[str, Any], cache_dir: Path) -> Features:
