@@ -13,14 +13,13 @@ from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
 from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
-from slmesh.router.cost import CostEstimator, Prices
+from slmesh.router.assembly import make_engine
 from slmesh.router.decisions import Decisions, MemoryDecisions
-from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import Routing, route_boundary
 
-__all__ = ["attach_router", "local_engine"]
+__all__ = ["attach_router"]
 
 
 def attach_router(
@@ -49,7 +48,7 @@ def attach_router(
     flows = FlowBook(load_flows(settings, found))
     gate = gate or open_gate(settings, found, in_process=True)
     clock = Clock()
-    engine = local_engine(transport, settings, services=found, gate=gate, clock=clock)
+    engine = make_engine(transport, settings, found, gate, clock, prepare=transport.host)
     routing = Routing(
         flows,
         engine,
@@ -76,42 +75,3 @@ def _decisions(transport: InProcessTransport, settings: Settings, clock: Clock) 
     decisions = open_decisions(settings, clock, transport.metrics, on_health=lambda healthy: None)
     transport.add_closing(decisions.close)
     return decisions
-
-
-def local_engine(
-    transport: InProcessTransport,
-    settings: Settings,
-    *,
-    services: Mapping[str, Manifest] | None = None,
-    gate: PolicyGate | None = None,
-    clock: Clock | None = None,
-) -> Engine:
-    """Return an engine whose flows call services of this process.
-
-    Args:
-        transport: The transport of the mesh.
-        settings: The settings.
-        services: The services of the transport; all that are found when None.
-        gate: The gate of the transport; one of the settings' own when None.
-        clock: Where time comes from.
-
-    Raises:
-        FailedPrecondition: A policy or the file of budgets is wrong.
-    """
-    found = discover(settings) if services is None else services
-    gate = gate or open_gate(settings, found, in_process=True)
-    prices = Prices.of(settings)
-    budgets = None
-    if settings.budgets is not None:
-        from slmesh.router.reasoner_budgets import open_budgets
-
-        budgets = open_budgets(settings, prices)
-    return Engine(
-        transport,
-        {name: manifest.contract for name, manifest in found.items()},
-        judge=gate.judge,
-        estimator=CostEstimator(prices),
-        clock=clock or Clock(),
-        prepare=transport.host,
-        budgets=budgets,
-    )

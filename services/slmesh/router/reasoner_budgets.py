@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from google.protobuf import text_format
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -249,15 +250,13 @@ def _shown(window: WindowState, limit: Limit) -> route_pb2.Budget:
     )
 
 
-def open_budgets(settings: Settings, prices: Prices) -> ReasonerBudgets | None:
-    """Return the budgets the settings name, or None when they name none.
+def open_budgets(settings: Settings, file: Path, prices: Prices) -> ReasonerBudgets:
+    """Return the budgets of a file, with the ledger's database for what is spent.
 
     Raises:
         FailedPrecondition: The file of budgets is wrong.
     """
-    if settings.budgets is None:
-        return None
-    budgets = read_budgets(settings.budgets)
+    budgets = read_budgets(file)
     options = LedgerOptions.of(settings)
     # spending is kept even where decisions are not
     url = "" if options.url == NO_LEDGER else options.url

@@ -31,16 +31,14 @@ from slmesh.mesh.tracing import Tracing
 from slmesh.mesh.transport import GrpcTransport
 from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.admission import Admission
-from slmesh.router.cost import CostEstimator, Prices
+from slmesh.router.assembly import make_engine
 from slmesh.router.decisions import Decisions
 from slmesh.router.edge import Edge
-from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.flow_watch import FlowWatch
 from slmesh.router.health import HealthProbe, HealthTeller
 from slmesh.router.ledger_decisions import open_decisions
 from slmesh.router.protection import ProtectedTransport
-from slmesh.router.reasoner_budgets import open_budgets
 from slmesh.router.request_run import Clock
 from slmesh.router.routing import ROUTER, Routing, route_boundary
 from slmesh.router.tls import server_credentials
@@ -126,7 +124,7 @@ class RouterServer:
         watch = FlowWatch(settings, contracts, flows, metrics, on_health=teller.tell)
         routing = Routing(
             flows,
-            _engine(settings, contracts, calls, gate, metrics, clock),
+            make_engine(_protected(calls, metrics, clock), settings, found, gate, clock),
             decisions,
             admission=admission,
             metrics=metrics,
@@ -212,26 +210,11 @@ def _transports(
     return calls, GrpcTransport(resolve, max_message_bytes=settings.max_message_bytes)
 
 
-def _engine(
-    settings: Settings,
-    contracts: Mapping[str, str],
-    calls: GrpcTransport,
-    gate: PolicyGate,
-    metrics: Metrics,
-    clock: Clock,
-) -> Engine:
+def _protected(calls: GrpcTransport, metrics: Metrics, clock: Clock) -> ProtectedTransport:
     def tell(service: str, is_open: bool) -> None:
         metrics.breaker_open.labels(service).set(is_open)
 
-    prices = Prices.of(settings)
-    return Engine(
-        ProtectedTransport(calls, now_s=clock.monotonic_s, on_breaker=tell),
-        contracts,
-        judge=gate.judge,
-        estimator=CostEstimator(prices),
-        clock=clock,
-        budgets=open_budgets(settings, prices),
-    )
+    return ProtectedTransport(calls, now_s=clock.monotonic_s, on_breaker=tell)
 
 
 def _edge(

@@ -7,12 +7,15 @@ from dataclasses import replace
 from uuid import uuid4
 
 from slmesh.api.route.v1 import route_pb2
+from slmesh.mesh.catalog import discover
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.mesh.local import InProcessTransport
 from slmesh.mesh.settings import Settings
-from slmesh.router.attach import local_engine
+from slmesh.policy import open_gate
+from slmesh.router.assembly import make_engine
 from slmesh.router.flow import Flow
+from slmesh.router.request_run import Clock
 from slmesh.router.tuning import Trial
 
 __all__ = ["MARKED_AS_TEST", "refuse_test_data", "run_trials"]
@@ -62,7 +65,9 @@ async def run_trials(
     transport = InProcessTransport(settings)
     trials = []
     try:
-        engine = local_engine(transport, settings)
+        services = discover(settings)
+        gate = open_gate(settings, services, in_process=True)
+        engine = make_engine(transport, settings, services, gate, Clock(), prepare=transport.host)
         for text, label in rows:
             request = route_pb2.RouteRequest(flow=flow.name, text=text)
             explained = await engine.run(
