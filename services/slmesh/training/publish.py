@@ -5,6 +5,7 @@ The same for a model just trained, calibrated anew, or only measured again. It f
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 import time
@@ -28,9 +29,19 @@ from slmesh.training.outcomes import asked, drawn, label_outcomes, level_outcome
 from slmesh.training.recipe import Recipe
 from slmesh.weights.fetch import Progress
 
-__all__ = ["Draft", "Measured", "classifier_measured", "publish", "scorer_measured"]
+__all__ = [
+    "Draft",
+    "Measured",
+    "bare_content",
+    "classifier_measured",
+    "golden_rows",
+    "publish",
+    "scorer_measured",
+]
 
 _CASCADE = TIER_CHOICES[0]
+_FILLED_IN = ("format", "files", "digest")
+"""What writing a bundle adds to its content."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,17 @@ class Measured:
     tables: Mapping[str, Mapping[str, Mapping[str, Any]]]
     plots: Mapping[str, str]
     reference: Mapping[str, Sketch]
+
+
+def bare_content(bundle: Bundle) -> dict[str, Any]:
+    """Return a copy of what a bundle says, without what writing it fills in."""
+    bare = {key: value for key, value in bundle.content.items() if key not in _FILLED_IN}
+    return copy.deepcopy(bare)
+
+
+def golden_rows(bundle: Bundle) -> str:
+    """Return the golden rows of a bundle, as JSON Lines."""
+    return (bundle.folder / "golden.jsonl").read_text(encoding="utf-8")
 
 
 def publish(

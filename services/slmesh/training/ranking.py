@@ -21,6 +21,7 @@ from slmesh.slm.passages.heads import PASSAGE, QUERY, Heads, load_heads
 from slmesh.slm.passages.measure import rank_speed
 from slmesh.tiers.encoder import TOKENIZER_FILE, encoder_folder
 from slmesh.training.embeddings import embed
+from slmesh.training.publish import bare_content
 from slmesh.training.ranking_data import PUBLIC, Asked, Pool, ask, read_pools, texts_of
 from slmesh.training.ranking_figures import (
     TIERS,
@@ -36,7 +37,6 @@ from slmesh.weights.fetch import Progress
 __all__ = ["calibrate_again", "train", "write_card_again"]
 
 _BACKBONE = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_WRITTEN_AGAIN = ("format", "files", "digest")
 _GOLDEN, _TESTED = "golden.jsonl", "tested.json"
 
 
@@ -97,7 +97,7 @@ def write_card_again(
     plan = _plan(recipe, data_dir)
     asked = _Validation(plan, data_dir, cache_dir, progress)
     fitted = {key: bundle.content[key] for key in ("parameters", "calibration", "thresholds")}
-    return asked.write(bundle.folder, _bare(bundle), load_heads(bundle.tensors()), fitted)
+    return asked.write(bundle.folder, bare_content(bundle), load_heads(bundle.tensors()), fitted)
 
 
 def calibrate_again(
@@ -107,7 +107,7 @@ def calibrate_again(
     plan = _plan(recipe, data_dir)
     asked = _Validation(plan, data_dir, cache_dir, progress)
     heads = load_heads(bundle.tensors())
-    content = _bare(bundle) | {"version": version}
+    content = bare_content(bundle) | {"version": version}
     fitted = _fitted(asked, heads, plan)
     # It rests on heads trained without each set, which are not kept.
     fitted["thresholds"]["encoder"]["score"] = bundle.thresholds["encoder"]["score"]
@@ -222,10 +222,6 @@ def _counts(pools: Sequence[Pool]) -> dict[str, int]:
     for pool in pools:
         counts[pool.source] = counts.get(pool.source, 0) + len(pool.questions)
     return counts
-
-
-def _bare(bundle: Bundle) -> dict[str, Any]:
-    return {key: value for key, value in bundle.content.items() if key not in _WRITTEN_AGAIN}
 
 
 def _tested(path: Path, version: str) -> Mapping[str, Any]:

@@ -6,24 +6,21 @@ that made the bundle.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from slmesh.mesh.bundle import Bundle
 from slmesh.slm.guard.injection import HEADS, InjectionModel
 from slmesh.tiers.encoder import SentenceEncoder
+from slmesh.training.publish import bare_content, golden_rows
 from slmesh.training.screening import features_of, fitted_line, opened, threshold
 from slmesh.training.screening_data import VALIDATION, Example, cut
 from slmesh.training.screening_left_out import found_without
 from slmesh.training.screening_report import judged, publish
 
 __all__ = ["calibrate_guard", "write_guard_card"]
-
-_WRITTEN_AGAIN = ("format", "files", "digest")
 
 
 def write_guard_card(
@@ -49,7 +46,7 @@ def write_guard_card(
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
     plan, encoder, examples = opened(recipe, data_dir, cache_dir)
-    content = _bare(bundle)
+    content = bare_content(bundle)
     if left_out:
         cuts, numbers = cut(examples), plan["numbers"]
         say(f"encoding {len(cuts)} windows of {len(examples)} texts")
@@ -58,7 +55,7 @@ def write_guard_card(
         content["metrics"]["left_out"] = found
     say("measuring")
     return publish(
-        bundle.folder, content, bundle.tensors(), _golden(bundle), examples, encoder, data_dir
+        bundle.folder, content, bundle.tensors(), golden_rows(bundle), examples, encoder, data_dir
     )
 
 
@@ -79,7 +76,7 @@ def calibrate_guard(
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
     plan, encoder, examples = opened(recipe, data_dir, cache_dir)
-    content = _bare(bundle)
+    content = bare_content(bundle)
     content["version"] = version
     content["calibration"] = {"injection": {head: {} for head in HEADS}}
     content["thresholds"] = {**bundle.thresholds, "injection": {head: {} for head in HEADS}}
@@ -96,7 +93,8 @@ def calibrate_guard(
                 gates[head] = _moved(gates[head], bundle, line, head)
     folder = bundle.folder.parent / version
     say("measuring")
-    return publish(folder, content, bundle.tensors(), _golden(bundle), examples, encoder, data_dir)
+    golden = golden_rows(bundle)
+    return publish(folder, content, bundle.tensors(), golden, examples, encoder, data_dir)
 
 
 def _calibrated(
@@ -132,14 +130,3 @@ def _moved(gate: float, bundle: Bundle, line: Mapping[str, float], head: str) ->
     before = bundle.calibration["injection"][head]["linear"]
     score = (np.log(gate / (1 - gate)) - before["offset"]) / before["slope"]
     return float(1 / (1 + np.exp(-(line["slope"] * score + line["offset"]))))
-
-
-def _bare(bundle: Bundle) -> dict[str, Any]:
-    """Return what a bundle says without what writing it fills in."""
-    bare = {key: value for key, value in bundle.content.items() if key not in _WRITTEN_AGAIN}
-    copied: dict[str, Any] = json.loads(json.dumps(bare))
-    return copied
-
-
-def _golden(bundle: Bundle) -> str:
-    return (bundle.folder / "golden.jsonl").read_text(encoding="utf-8")

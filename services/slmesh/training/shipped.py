@@ -1,7 +1,7 @@
 """Works on a bundle that is there already: measures it again, or calibrates it anew.
 
-Of classifiers and scorers; the weights stay as they are. Validation rows come from the recipe, or from
-a file of the user's own.
+Of classifiers, scorers, guards and rankers; the weights stay as they are. Validation rows come from the
+recipe, or for a classifier from a file of the user's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from slmesh.training import ranking
 from slmesh.training.classify import examples_of, measure_classifier
 from slmesh.training.evaluate import Row
 from slmesh.training.make import find_recipe
-from slmesh.training.publish import Draft, Measured, publish, scorer_measured
+from slmesh.training.publish import (
+    Draft,
+    Measured,
+    bare_content,
+    golden_rows,
+    publish,
+    scorer_measured,
+)
 from slmesh.training.recalibrate import recalibrate
 from slmesh.training.recipe import Recipe, load_recipe
 from slmesh.training.rows import LabelledRows, read_labelled
@@ -31,7 +38,8 @@ from slmesh.weights.fetch import Progress, silent
 
 __all__ = ["calibrate", "write_card_again"]
 
-_WRITTEN_AGAIN = ("format", "files", "digest", "metrics", "method")
+_MEASURED = ("metrics", "method")
+_SUPPORTED = ("classify/v1", "score/v1", "guard/v1", "rank/v1")
 _CALIBRATED = "Calibrated anew on"
 
 
@@ -60,19 +68,18 @@ def write_card_again(
         InvalidArgument: Sources are to be left out, and the model is no guard.
         FailedPrecondition: The model is of another kind, or a data file is not the pinned one.
     """
-    if (guard := _guard(name, models_dir)) is not None:
-        recipe_path = find_recipe(name, models_dir)
-        return write_guard_card(
-            recipe_path, guard, data_dir, cache_dir, lambda step: progress(step, 0.0), left_out
-        )
-    if left_out:
+    path, bundle = _newest(name, models_dir)
+    if left_out and bundle.contract != "guard/v1":
         raise InvalidArgument("sources are left out of a guard's training only", field="left_out")
-    if (ranker := _ranker(name, models_dir)) is not None:
-        return ranking.write_card_again(
-            find_recipe(name, models_dir), ranker, data_dir, cache_dir, progress
+    _require_supported(bundle)
+    if bundle.contract == "guard/v1":
+        return write_guard_card(
+            path, bundle, data_dir, cache_dir, lambda step: progress(step, 0.0), left_out
         )
-    recipe, bundle = _opened(name, models_dir)
-    draft = Draft(recipe, _bare(bundle), bundle.tensors(), _method(bundle), _golden(bundle))
+    if bundle.contract == "rank/v1":
+        return ranking.write_card_again(path, bundle, data_dir, cache_dir, progress)
+    recipe = load_recipe(path)
+    draft = Draft(recipe, _bare(bundle), bundle.tensors(), _method(bundle), golden_rows(bundle))
     rows = _validation(recipe, data_dir)
     return publish(draft, lambda b: _measured(b, rows, cache_dir), bundle.folder, progress)
 
@@ -100,21 +107,18 @@ def calibrate(
         InvalidArgument: A row of the user's own has a label that the model does not know.
         FailedPrecondition: The model is of another kind, or a data file is not the pinned one.
     """
-    if (guard := _guard(name, models_dir)) is not None:
-        if own:
-            raise InvalidArgument("rows of one's own calibrate classifiers only", field="data")
-        recipe_path, version = find_recipe(name, models_dir), _next_version(guard)
+    path, bundle = _newest(name, models_dir)
+    _require_supported(bundle)
+    if own and bundle.contract != "classify/v1":
+        raise InvalidArgument("rows of one's own calibrate classifiers only", field="data")
+    version = _next_version(bundle)
+    if bundle.contract == "guard/v1":
         return calibrate_guard(
-            recipe_path, guard, version, data_dir, cache_dir, lambda step: progress(step, 0.0)
+            path, bundle, version, data_dir, cache_dir, lambda step: progress(step, 0.0)
         )
-    if (ranker := _ranker(name, models_dir)) is not None:
-        if own:
-            raise InvalidArgument("rows of one's own calibrate classifiers only", field="data")
-        version = _next_version(ranker)
-        return ranking.calibrate_again(
-            find_recipe(name, models_dir), ranker, version, data_dir, cache_dir, progress
-        )
-    recipe, bundle = _opened(name, models_dir)
+    if bundle.contract == "rank/v1":
+        return ranking.calibrate_again(path, bundle, version, data_dir, cache_dir, progress)
+    recipe = load_recipe(path)
     rows = _own_rows(bundle, own) if own else _validation(recipe, data_dir)
     digest = encoder_digest(bundle.backbone) if bundle.backbone is not None else ""
     tensors = bundle.tensors()
@@ -128,12 +132,12 @@ def calibrate(
     else:
         content |= _calibrated_scales(recipe, bundle, rows, cache_dir, digest, progress)
         count = sum(map(len, rows.values()))
-    content["version"] = _next_version(bundle)
+    content["version"] = version
     kept = [line for line in _method(bundle) if not line.startswith(("Temperatures", _CALIBRATED))]
     where = "rows of the owner's" if own else "validation rows"
     method = [*kept, f"{_CALIBRATED} {count:,} {where}: temperatures and thresholds."]
-    draft = Draft(recipe, content, tensors, method, _golden(bundle))
-    folder = bundle.folder.parent / content["version"]
+    draft = Draft(recipe, content, tensors, method, golden_rows(bundle))
+    folder = bundle.folder.parent / version
     return publish(draft, lambda b: _measured(b, rows, cache_dir), folder, progress)
 
 
@@ -162,30 +166,19 @@ def _calibrated_scales(
     return {"calibration": calibration, "thresholds": thresholds}
 
 
-def _guard(name: str, models_dir: Path) -> Bundle | None:
-    """Return the newest bundle of a model if it is a guard's, which has figures of its own."""
-    find_recipe(name, models_dir)
-    bundle = load_bundle(find_bundle(name, [models_dir]))
-    return bundle if bundle.contract == "guard/v1" else None
-
-
-def _ranker(name: str, models_dir: Path) -> Bundle | None:
-    """Return the newest bundle of a model if it is a ranker's, which is measured by questions."""
-    find_recipe(name, models_dir)
-    bundle = load_bundle(find_bundle(name, [models_dir]))
-    return bundle if bundle.contract == "rank/v1" else None
-
-
-def _opened(name: str, models_dir: Path) -> tuple[Recipe, Bundle]:
+def _newest(name: str, models_dir: Path) -> tuple[Path, Bundle]:
+    """Return the recipe and the newest bundle of a model."""
     path = find_recipe(name, models_dir)
-    bundle = load_bundle(find_bundle(name, [models_dir]))
-    if bundle.contract not in ("classify/v1", "score/v1"):
+    return path, load_bundle(find_bundle(name, [models_dir]))
+
+
+def _require_supported(bundle: Bundle) -> None:
+    if bundle.contract not in _SUPPORTED:
         raise FailedPrecondition(
-            f"model '{name}' speaks {bundle.contract}, and its own training code writes its card and"
-            " its calibration: run `slmesh train`",
+            f"model '{bundle.name}' speaks {bundle.contract}, and its own training code writes its"
+            " card and its calibration: run `slmesh train`",
             reason="UNSUPPORTED_MODEL",
         )
-    return load_recipe(path), bundle
 
 
 def _validation(recipe: Recipe, data_dir: Path) -> LabelledRows | dict[str, list[Row]]:
@@ -195,8 +188,6 @@ def _validation(recipe: Recipe, data_dir: Path) -> LabelledRows | dict[str, list
 
 
 def _own_rows(bundle: Bundle, rows: Sequence[TableRow]) -> LabelledRows:
-    if bundle.contract != "classify/v1":
-        raise InvalidArgument("rows of one's own calibrate classifiers only", field="data")
     for row in rows:
         if row.label not in bundle.labels:
             hint = suggestion(row.label, bundle.labels)
@@ -215,8 +206,8 @@ def _measured(
 
 
 def _bare(bundle: Bundle) -> dict[str, Any]:
-    """Return what a bundle says without what writing it fills in."""
-    return {key: value for key, value in bundle.content.items() if key not in _WRITTEN_AGAIN}
+    """Return what a bundle says without what publishing it fills in."""
+    return {key: value for key, value in bare_content(bundle).items() if key not in _MEASURED}
 
 
 def _method(bundle: Bundle) -> list[str]:
@@ -227,10 +218,6 @@ def _method(bundle: Bundle) -> list[str]:
     card = (bundle.folder / "card.md").read_text(encoding="utf-8")
     section = card.partition("## Method")[2].partition("\n## ")[0]
     return re.findall(r"^- (.+)$", section, re.MULTILINE)
-
-
-def _golden(bundle: Bundle) -> str:
-    return (bundle.folder / "golden.jsonl").read_text(encoding="utf-8")
 
 
 def _next_version(bundle: Bundle) -> str:
