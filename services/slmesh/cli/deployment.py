@@ -10,7 +10,6 @@ import typer
 from slmesh.deploy import DeployOptions, render, to_yaml
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import load_settings
-from slmesh.policy.policy_book import policy_files
 
 __all__ = ["add_to"]
 
@@ -58,6 +57,8 @@ def _render(
     ] = False,
 ) -> None:
     """Print the Kubernetes manifests of every service found here, the router and the policies."""
+    from slmesh.policy.policy_book import policy_files
+
     settings = load_settings()
     options = DeployOptions(
         image=image,
