@@ -1,4 +1,4 @@
-"""What every test may ask for: the one real mesh of the session, and a real Consul agent."""
+"""What every test may ask for: the one real mesh of the session, a PostgreSQL, a Consul agent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.consul_agent import ConsulAgentProcess, ConsulMissingError, find_consul
+from tests.postgres_server import PostgresMissingError, PostgresServer, run_postgres
 from tests.running_mesh import ROOT, RunningMesh, run_mesh
 
 
@@ -15,6 +16,16 @@ def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMe
     """Run the mesh; it is up when the first test that asks for it starts."""
     with run_mesh(tmp_path_factory.mktemp("mesh")) as mesh:
         yield mesh
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL for the session, or skip with the reason there is none."""
+    try:
+        with run_postgres() as server:
+            yield server
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """The databases budgets are kept in, as the ledger's tests open them."""
 
-from tests.ledger.conftest import database, postgres, url
+from tests.ledger.conftest import database, url
 
-__all__ = ["database", "postgres", "url"]
+__all__ = ["database", "url"]

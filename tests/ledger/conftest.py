@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.postgres_server import PostgresMissingError, PostgresServer, run_postgres
+from tests.postgres_server import PostgresServer
 
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
@@ -16,16 +16,6 @@ from slmesh.ledger.database import Database, database_url
 from slmesh.ledger.rows import subject_digest
 
 DAY_S = 86_400
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Run one PostgreSQL for the session, or skip with the reason there is none."""
-    try:
-        with run_postgres() as server:
-            yield server
-    except PostgresMissingError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

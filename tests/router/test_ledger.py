@@ -15,7 +15,6 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.ingress import Ingress
-from tests.ledger.conftest import postgres  # noqa: F401 -- a fixture
 from tests.router.mesh_services import give_time
 
 from slmesh.api.ledger.v1 import record_pb2
@@ -302,9 +301,7 @@ async def test_a_full_disk_is_told_and_a_flow_may_allow_it(start_router, mesh_se
 
 
 async def test_a_database_that_is_away_is_told_and_caught_up_with(
-    start_router,
-    mesh_settings,
-    postgres,  # noqa: F811
+    start_router, mesh_settings, postgres
 ):
     url = postgres.new_database(f"ledger_{uuid.uuid4().hex}")
     router = await start_router(SLMESH_LEDGER_URL=url)
