@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,10 @@ from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from slmesh.mesh.manifest import Manifest
     from slmesh.policy.policy_book import PolicyBook
+    from slmesh.policy.question import Target
+    from slmesh.router.flow import Flow
 
 __all__ = ["add_to", "print_receipt"]
 
@@ -44,6 +47,9 @@ def add_to(app: typer.Typer) -> None:
 
 def _validate(as_json: JsonOption = False) -> None:
     """Check the policy of the settings: rules, tenants, classes of data, and the names in them."""
+    from slmesh.policy.targets import targets_of
+    from slmesh.router.flow_book import load_flows
+
     book, settings = _book()
     if as_json:
         for rule in book.rules:
@@ -52,35 +58,32 @@ def _validate(as_json: JsonOption = False) -> None:
         print_table(
             f"policy {book.revision[7:19]}",
             ("rule", "effect", "where"),
-            (
-                (rule.name, _effect(rule.text), f"{_shown(rule.file)}:{rule.line}")
-                for rule in book.rules
-            ),
+            ((rule.name, rule.effect, f"{_shown(rule.file)}:{rule.line}") for rule in book.rules),
         )
         tenants = "every tenant is served" if book.tenants is None else ", ".join(book.tenants)
         console.print(f"classes of data: {', '.join(book.classes)}", highlight=False)
         console.print(f"tenants: {tenants}", highlight=False)
-    _must_name_what_there_is(book, settings)
+    services = discover(settings)
+    flows = load_flows(settings, services)
+    _must_name_what_there_is(book, services, flows)
     if not as_json:
-        _print_flows(book, settings)
+        _print_flows(book, targets_of(services, settings), flows)
 
 
-def _print_flows(book: PolicyBook, settings: Settings) -> None:
+def _print_flows(
+    book: PolicyBook, targets: Mapping[str, Target], flows: Mapping[str, Flow]
+) -> None:
     """Print what the policy means for the flows that are here, as they declare their data."""
     from slmesh.policy.judge import Judge
-    from slmesh.policy.question import Question
-    from slmesh.policy.targets import target_of
-    from slmesh.router.flow_book import load_flows
+    from slmesh.policy.question import Question, sorted_classes
 
-    services = discover(settings)
-    targets = {name: target_of(manifest, settings) for name, manifest in services.items()}
     judge = Judge(book, targets)
     rows = []
-    for flow in load_flows(settings, services).values():
+    for flow in flows.values():
         calls = [(step.name, step.service) for step in flow.steps]
         if flow.reasoner is not None:
             calls.append(("reasoner", flow.reasoner.service))
-        classes = tuple(sorted(set(flow.data_classes)))
+        classes = sorted_classes(flow.data_classes)
         for step, service in calls:
             plain, redacted = (
                 judge.ruling(Question(flow.name, "default", classes, service, form)).allowed
@@ -92,21 +95,10 @@ def _print_flows(book: PolicyBook, settings: Settings) -> None:
     print_table("flows, for the tenant default", columns, rows)
 
 
-def _effect(text: str) -> str:
-    import json
-
-    import cedarpy
-
-    (policy,) = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"].values()
-    return str(policy["effect"])
-
-
-def _must_name_what_there_is(book: PolicyBook, settings: Settings) -> None:
+def _must_name_what_there_is(
+    book: PolicyBook, services: Mapping[str, Manifest], flows: Mapping[str, Flow]
+) -> None:
     """Refuse names of flows and services that are not here: a misspelt rule guards nothing."""
-    from slmesh.router.flow_book import load_flows
-
-    services = discover(settings)
-    flows = load_flows(settings, services)
     there: dict[str, tuple[str, Collection[str]]] = {
         "Model": ("service", services),
         "Flow": ("flow", flows),
@@ -134,12 +126,11 @@ def _test(
 ) -> None:
     """Hold the policy against a table of hops it should allow and deny."""
     from slmesh.policy.expectations import expectations_file, outcomes
-    from slmesh.policy.targets import target_of
+    from slmesh.policy.targets import targets_of
 
     book, settings = _book()
     file = table or expectations_file(settings)
-    targets = {name: target_of(manifest, settings) for name, manifest in discover(settings).items()}
-    found = list(outcomes(file, book, targets))
+    found = list(outcomes(file, book, targets_of(discover(settings), settings)))
     wrong = [one for one in found if one.problem]
     rows: list[dict[str, Any]] = [
         {

@@ -7,7 +7,7 @@ changes before any data takes them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
 from slmesh.policy.judge import Judge
 from slmesh.policy.policy_book import PolicyBook
-from slmesh.policy.question import Question, Ruling, Target
+from slmesh.policy.question import Question, Ruling, Target, sorted_classes
 
 __all__ = ["Expectation", "ExpectationsFile", "Outcome", "expectations_file", "outcomes"]
 
@@ -109,7 +109,7 @@ def outcomes(file: Path, book: PolicyBook, targets: Mapping[str, Target]) -> Ite
         place = f"cases[{index}]"
         target = _target(declared, place, case, targets)
         judge = Judge(book, {target.service: target})
-        classes = tuple(sorted(set(case.classes)))
+        classes = sorted_classes(case.classes)
         question = Question(case.flow, case.tenant, classes, target.service, case.redacted)
         ruling = judge.fresh_ruling(question)
         deciding = next((one for one in ruling.by_class if not one.allowed), None)
@@ -131,7 +131,7 @@ def _target(
                 f"{place}.service",
                 f"no service '{case.service}'{suggestion(case.service, targets)}",
             )
-        return replace(targets[case.service])
+        return targets[case.service]
     for key, valid in (("zone", ZONES), ("contract", CONTRACTS)):
         value = getattr(case, key)
         if value not in valid:

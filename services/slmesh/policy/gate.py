@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slmesh.mesh.context import RequestContext
@@ -18,14 +18,14 @@ from slmesh.mesh.errors import PermissionDenied
 from slmesh.mesh.gate import Admit
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings
-from slmesh.policy.judge import Judge
+from slmesh.policy.judge import Judge, denied
 from slmesh.policy.mesh_key import mesh_key
 from slmesh.policy.policy_book import load_policies
-from slmesh.policy.question import DIRECT_CLASS, Question
+from slmesh.policy.question import DIRECT_CLASS, Question, sorted_classes
 from slmesh.policy.seal import Facts, Sealer
-from slmesh.policy.targets import target_of
+from slmesh.policy.targets import targets_of
 
-__all__ = ["PolicyGate", "open_gate", "sorted_classes"]
+__all__ = ["PolicyGate", "open_gate"]
 
 _SLACK_S = 30.0
 """How much longer than its call a seal holds: clocks of machines differ."""
@@ -112,11 +112,7 @@ class PolicyGate:
             context.flow, context.tenant, sorted_classes(classes), service, context.redacted
         )
         if not self.judge.ruling(question).allowed:
-            raise PermissionDenied(
-                f"the policy of the mesh does not allow this call of service '{service}'",
-                reason="POLICY_DENIED",
-                metadata={"service": service},
-            )
+            raise denied(service)
 
 
 def _made(context: RequestContext, facts: Facts, seal: str) -> RequestContext:
@@ -134,11 +130,6 @@ def _made(context: RequestContext, facts: Facts, seal: str) -> RequestContext:
     )
 
 
-def sorted_classes(classes: Iterable[str]) -> tuple[str, ...]:
-    """Return classes in the one order that questions and seals have them in."""
-    return tuple(sorted(set(classes)))
-
-
 def open_gate(
     settings: Settings, services: Mapping[str, Manifest], *, in_process: bool = False
 ) -> PolicyGate:
@@ -152,10 +143,7 @@ def open_gate(
     Raises:
         FailedPrecondition: A policy or the key cannot be used.
     """
-    targets = {
-        name: target_of(manifest, settings, in_process=in_process)
-        for name, manifest in services.items()
-    }
+    targets = targets_of(services, settings, in_process=in_process)
     # seals of one process need no key that outlives it
     key = secrets.token_bytes(32) if in_process else mesh_key(settings)
     return PolicyGate(Judge(load_policies(settings), targets), Sealer(key))

@@ -12,10 +12,11 @@ from typing import Any
 
 import cedarpy
 
+from slmesh.mesh.errors import PermissionDenied
 from slmesh.policy.policy_book import PolicyBook
 from slmesh.policy.question import ClassRuling, Question, Ruling, Target
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "denied"]
 
 _MOST_KEPT = 4096
 _FAILED = "evaluation-failed"
@@ -66,6 +67,15 @@ class Judge:
             for data_class, result in zip(question.classes, results, strict=True)
         )
         return Ruling(all(one.allowed for one in by_class), by_class)
+
+
+def denied(service: str) -> PermissionDenied:
+    """Return the error for a call that the policy does not allow; it tells no more than that."""
+    return PermissionDenied(
+        f"the policy of the mesh does not allow this call of service '{service}'",
+        reason="POLICY_DENIED",
+        metadata={"service": service},
+    )
 
 
 def _class_ruling(data_class: str, result: cedarpy.AuthzResult) -> ClassRuling:

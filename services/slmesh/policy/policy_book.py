@@ -44,6 +44,7 @@ class Rule:
         file: The file it stands in.
         line: The line it starts on, from 1.
         text: Its text.
+        effect: ``permit`` or ``forbid``.
         speaks_of: The entities it names, as (type, id).
     """
 
@@ -51,6 +52,7 @@ class Rule:
     file: Path
     line: int
     text: str
+    effect: str
     speaks_of: frozenset[tuple[str, str]]
 
     def error(self, message: str) -> FailedPrecondition:
@@ -160,7 +162,8 @@ def _rules(file: Path) -> Iterator[Rule]:
         name = declared.get("annotations", {}).get("id") or ""
         if not _ID.fullmatch(name):
             raise wrong('a policy needs a name for receipts: put @id("its-name") before it')
-        yield Rule(name, file, line, policy, frozenset(_entities(declared)))
+        speaks_of = frozenset(_entities(declared))
+        yield Rule(name, file, line, policy, declared["effect"], speaks_of)
 
 
 def _entities(node: Any) -> Iterator[tuple[str, str]]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["DIRECT_CLASS", "INSIDE", "ClassRuling", "Question", "Ruling", "Target"]
+__all__ = [
+    "DIRECT_CLASS",
+    "INSIDE",
+    "ClassRuling",
+    "Question",
+    "Ruling",
+    "Target",
+    "sorted_classes",
+]
 
 DIRECT_CLASS = "confidential"
 """The class of the data of a call that brings no policy context."""
@@ -84,3 +93,8 @@ class Ruling:
 
     allowed: bool
     by_class: tuple[ClassRuling, ...]
+
+
+def sorted_classes(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return classes in the one order that questions and seals have them in."""
+    return tuple(sorted(set(classes)))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings
-from slmesh.policy.question import Target
+from slmesh.policy.question import INSIDE, Target
 
-__all__ = ["UNKNOWN_REGION", "target_of"]
+__all__ = ["UNKNOWN_REGION", "target_of", "targets_of"]
 
 UNKNOWN_REGION = "unknown"
 """The region of a model outside of the mesh that declares none."""
 
 _LOCAL_NAMES = ("localhost", "local", "internal", "svc", "cluster.local")
+
+
+def targets_of(
+    services: Mapping[str, Manifest], settings: Settings, *, in_process: bool = False
+) -> dict[str, Target]:
+    """Return the models of services as policy sees them, by service; see :func:`target_of`."""
+    return {
+        name: target_of(manifest, settings, in_process=in_process)
+        for name, manifest in services.items()
+    }
 
 
 def target_of(manifest: Manifest, settings: Settings, *, in_process: bool = False) -> Target:
@@ -28,8 +39,7 @@ def target_of(manifest: Manifest, settings: Settings, *, in_process: bool = Fals
     zone = manifest.zone or ("in-process" if in_process else "cluster")
     if not manifest.zone and manifest.contract == "reason" and _is_foreign(manifest):
         zone = "external"
-    elsewhere = zone in ("partner", "external")
-    region = manifest.region or (UNKNOWN_REGION if elsewhere else settings.region)
+    region = manifest.region or (settings.region if zone in INSIDE else UNKNOWN_REGION)
     model = str(manifest.options.get("model") or manifest.model)
     return Target(manifest.name, manifest.contract, zone, region, manifest.purpose, model)
 

@@ -16,8 +16,8 @@ from slmesh.api.types.v1 import provenance_pb2
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import PermissionDenied
 from slmesh.policy.findings import classes_found
-from slmesh.policy.judge import Judge
-from slmesh.policy.question import Question, Ruling
+from slmesh.policy.judge import Judge, denied
+from slmesh.policy.question import Question, Ruling, sorted_classes
 
 __all__ = ["UNSCREENED", "Hops"]
 
@@ -63,7 +63,7 @@ class Hops:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the request's data, as far as they are known now; sorted."""
-        return tuple(sorted(self._declared | self._found))
+        return sorted_classes(self._declared | self._found)
 
     def screened(self, response: guard_pb2.ScreenResponse, *, complete: bool) -> None:
         """Take a guard's answer in."""
@@ -100,11 +100,7 @@ class Hops:
         allowed = asked.ruling.allowed
         self._note(asked, route_pb2.HOP_STATE_ALLOWED if allowed else route_pb2.HOP_STATE_REFUSED)
         if not allowed:
-            raise PermissionDenied(
-                f"the policy of the mesh does not allow this call of service '{service}'",
-                reason="POLICY_DENIED",
-                metadata={"service": service},
-            )
+            raise denied(service)
         if asked.redacted:
             self.redacted.add(step)
         return asked.redacted
