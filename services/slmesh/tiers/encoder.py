@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -51,6 +51,9 @@ MAX_TOKENS = 256
 
 _READ_CODE_POINTS = 32 * MAX_TOKENS  # of longer texts the tokenizer never sees the rest
 _BATCH_TOKENS = 256  # of one run: 2048 was measured a third slower and takes 150 MiB more
+
+_EMBEDDING = "embedding"
+"""What the compiled model calls its output for a whole text."""
 
 _MIN_PROBE_COSINE = 0.995
 """With the embedding that was right where the model was compiled; overflows gave 0.98 and less."""
@@ -103,14 +106,7 @@ def load_encoder(cache_dir: Path, digest: str, threads: int = 1) -> SentenceEnco
     Raises:
         FailedPrecondition: The compiled files are there, and damaged.
     """
-    folder = encoder_folder(cache_dir, digest)
-    if is_compiled(folder):
-        return SentenceEncoder(folder, threads)
-    _log.warning(
-        "the encoder is not compiled on this machine: cheaper and weaker tiers answer alone;"
-        " `slmesh models compile` mends it"
-    )
-    return None
+    return SentenceEncoder.if_compiled(cache_dir, digest, threads)
 
 
 class SentenceEncoder:
@@ -150,6 +146,30 @@ class SentenceEncoder:
         if model_file == INT8_FILE:
             self._check_processor(compiled["probe"], model_dir)
 
+    @classmethod
+    def if_compiled(
+        cls, cache_dir: Path, digest: str, threads: int = 1, model_file: str = INT8_FILE
+    ) -> Self | None:
+        """Return the encoder kept under a digest, or None when it is not compiled on this machine.
+
+        Args:
+            cache_dir: The folder of everything fetched or compiled.
+            digest: See :func:`encoder_digest`.
+            threads: Threads of one inference, >= 1.
+            model_file: The int8 model or the fp32 one.
+
+        Raises:
+            FailedPrecondition: The compiled files are there, and damaged.
+        """
+        folder = encoder_folder(cache_dir, digest)
+        if is_compiled(folder):
+            return cls(folder, threads, model_file)
+        _log.warning(
+            "the encoder is not compiled on this machine: cheaper and weaker tiers answer alone;"
+            " `slmesh models compile` mends it"
+        )
+        return None
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return embeddings, float32 (B, D), each row of length 1."""
         return self.encode_with_cuts(texts).embeddings
@@ -163,17 +183,8 @@ class SentenceEncoder:
             rows.append(ids)
             cuts.append(cut)
         embeddings = np.empty((len(rows), self.dimensions), np.float32)
-        # Texts of like length share a batch, so that little of it is padding.
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        start = 0
-        while start < len(order):
-            end = start + 1
-            # Rising lengths: the last row of a batch is its longest.
-            while end < len(order) and (end + 1 - start) * len(rows[order[end]]) <= _BATCH_TOKENS:
-                end += 1
-            chosen = order[start:end]
-            embeddings[chosen] = self._run([rows[i] for i in chosen])
-            start = end
+        for places, made in self._run(rows, _EMBEDDING):
+            embeddings[places] = made
         return Encoded(embeddings, tuple(cuts))
 
     def _check_processor(self, probe: Mapping[str, Any], model_dir: Path) -> None:
@@ -195,16 +206,25 @@ class SentenceEncoder:
             return ids[: MAX_TOKENS - 1] + ids[-1:], encoding.offsets[MAX_TOKENS - 1][0]
         return ids, _READ_CODE_POINTS if len(text) > _READ_CODE_POINTS else None
 
-    def _run(self, rows: list[list[int]]) -> np.ndarray:
-        longest = max(len(row) for row in rows)
-        ids = np.zeros((len(rows), longest), np.int64)  # (B, T)
-        mask = np.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        outputs = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
-        embeddings: np.ndarray = outputs[0]  # (B, D)
-        return embeddings
+    def _run(self, rows: list[list[int]], output: str) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Yield the places of some rows and what the model makes of them, (B, ...), batch by batch."""
+        # Rows of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        start = 0
+        while start < len(order):
+            end = start + 1
+            # Rising lengths: the last row of a batch is its longest.
+            while end < len(order) and (end + 1 - start) * len(rows[order[end]]) <= _BATCH_TOKENS:
+                end += 1
+            chosen = order[start:end]
+            ids = np.zeros((len(chosen), len(rows[chosen[-1]])), np.int64)  # (B, T)
+            mask = np.zeros_like(ids)
+            for i, place in enumerate(chosen):
+                ids[i, : len(rows[place])] = rows[place]
+                mask[i, : len(rows[place])] = 1
+            made = self._session.run([output], {"input_ids": ids, "attention_mask": mask})
+            yield chosen, made[0]
+            start = end
 
 
 def _verify(model_dir: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ texts its own is batched with. This module knows no task, and does not compile.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.tiers.encoder import (
-    INT8_FILE,
-    MAX_TOKENS,
-    SentenceEncoder,
-    encoder_folder,
-    is_compiled,
-)
+from slmesh.tiers.encoder import INT8_FILE, MAX_TOKENS, SentenceEncoder
 
-__all__ = ["MOST_PIECES", "Pieces", "TokenEncoder", "load_token_encoder"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["MOST_PIECES", "Pieces", "TokenEncoder"]
 
 MOST_PIECES = MAX_TOKENS - 2
 """Pieces read together, without the two that open and close a text."""
 
 _OUTPUT = "vectors"
-_BATCH_TOKENS = 256
-"""Of one run, see ``tiers.encoder``."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +34,6 @@ class Pieces:
 
     ids: list[int]
     offsets: list[tuple[int, int]]
-
-
-def load_token_encoder(
-    cache_dir: Path, digest: str, threads: int = 1, model_file: str = INT8_FILE
-) -> TokenEncoder | None:
-    """Return the encoder of a bundle, or None when it is not compiled on this machine.
-
-    Args:
-        cache_dir: The folder of everything fetched or compiled.
-        digest: The encoder's, see ``tiers.encoder.encoder_digest``.
-        threads: Threads of one inference, >= 1.
-        model_file: The int8 model or the fp32 one.
-
-    Raises:
-        FailedPrecondition: The compiled files are there, and damaged.
-    """
-    folder = encoder_folder(cache_dir, digest)
-    if is_compiled(folder):
-        return TokenEncoder(folder, threads, model_file)
-    _log.warning(
-        "the encoder is not compiled on this machine: cheaper and weaker tiers answer alone;"
-        " `slmesh models compile` mends it"
-    )
-    return None
 
 
 class TokenEncoder(SentenceEncoder):
@@ -92,31 +57,9 @@ class TokenEncoder(SentenceEncoder):
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Return of each row of at most MOST_PIECES pieces their vectors, float32 (T, D)."""
+        framed = [[self._open, *row, self._close] for row in rows]
         made: list[np.ndarray] = [np.empty((0, self.dimensions), np.float32)] * len(rows)
-        # Rows of like length share a batch, so that little of it is padding.
-        order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
-        start = 0
-        while start < len(order):
-            end = start + 1
-            while (
-                end < len(order)
-                and (end + 1 - start) * (len(rows[order[end]]) + 2) <= _BATCH_TOKENS
-            ):
-                end += 1
-            chosen = order[start:end]
-            found = self._vectors([rows[at] for at in chosen])
-            for place, at in enumerate(chosen):
-                made[at] = found[place, 1 : len(rows[at]) + 1]
-            start = end
+        for places, found in self._run(framed, _OUTPUT):  # (B, T, D)
+            for vectors, at in zip(found, places, strict=True):
+                made[at] = vectors[1 : len(rows[at]) + 1]
         return made
-
-    def _vectors(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        longest = max(len(row) for row in rows) + 2
-        ids = np.zeros((len(rows), longest), np.int64)  # (B, T)
-        mask = np.zeros_like(ids)
-        for at, row in enumerate(rows):
-            ids[at, : len(row) + 2] = [self._open, *row, self._close]
-            mask[at, : len(row) + 2] = 1
-        made = self._session.run([_OUTPUT], {"input_ids": ids, "attention_mask": mask})
-        vectors: np.ndarray = made[0]  # (B, T, D)
-        return vectors

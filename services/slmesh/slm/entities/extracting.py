@@ -29,7 +29,7 @@ from slmesh.slm.entities.fields import value_of
 from slmesh.slm.entities.tagger import LinearTagger, TaggedSpan
 from slmesh.slm.entities.writer import context_of
 from slmesh.tiers.encoder import FP32_FILE, INT8_FILE, encoder_digest
-from slmesh.tiers.token_encoder import MOST_PIECES, load_token_encoder
+from slmesh.tiers.token_encoder import MOST_PIECES, TokenEncoder
 
 __all__ = [
     "ENCODER",
@@ -193,7 +193,7 @@ def _encoder(resources: Resources, bundle: Bundle) -> EncoderTagger | None:
         return None
     digest = encoder_digest(bundle.backbone)
     model_file = PRECISIONS[bundle.parameters["precision"]]
-    encoder = load_token_encoder(resources.cache_dir, digest, resources.threads, model_file)
+    encoder = TokenEncoder.if_compiled(resources.cache_dir, digest, resources.threads, model_file)
     return None if encoder is None else encoder_tagger(bundle, encoder)
 
 
