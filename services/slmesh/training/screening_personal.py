@@ -20,11 +20,13 @@ import numpy as np
 from slmesh.evaluation.label_maps import label_map
 from slmesh.recognise import Match
 from slmesh.slm.guard.personal import find_personal_data
-from slmesh.slm.guard.tagger import Network, Tagger
+from slmesh.slm.guard.tagger import KINDS, Network, Tagger
+from slmesh.slm.guard.words import Lexicon
 from slmesh.tiers.encoder import SentenceEncoder
 from slmesh.training.screening_data import bucket, read_rows, template_of
 from slmesh.training.screening_lexicon import common_words, make_lexicon
 from slmesh.training.screening_sentences import (
+    PRESIDIO_FILES,
     Sources,
     presidio_rows,
     read_lists,
@@ -45,15 +47,10 @@ __all__ = [
     "train_taggers",
 ]
 
-FILES = ("synth_v2", "generated_large")
-
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _LENIENCIES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 _EVERY = 3
 """Of how many rows one is read for the curve of leniency: each template has many."""
-NAMED = ("person", "address")
-"""Kinds without a format of their own."""
-
 Span = tuple[str, int, int]
 
 
@@ -62,13 +59,11 @@ class Taggers:
     """What training makes.
 
     Attributes:
-        tensors: Of the bundle.
-        whole: The tagger of all training templates.
+        tensors: Of the bundle, for the tagger of all training templates.
         by_fold: For each fold one that has not seen its templates.
     """
 
     tensors: Mapping[str, np.ndarray]
-    whole: Tagger
     by_fold: Sequence[Tagger]
 
     def blind_to(self, template: str) -> Tagger:
@@ -126,19 +121,18 @@ def train_taggers(
     common = common_words(data_dir, numbers["common_words"], numbers["dimensions"], encoder)
     rows = presidio_rows(data_dir / "presidio_pii")
 
-    def trained(fold: int | None) -> tuple[dict[str, np.ndarray], Tagger]:
+    def trained(fold: int | None) -> tuple[dict[str, np.ndarray], Lexicon]:
         mine = [row for row in rows if fold_of(template_of(row), numbers["folds"]) != fold]
         lexicon = make_lexicon(common, lists, seen_values(mine, first_names), numbers["bits"])
-        network = train_tagger(sentences(sources, mine), lexicon, numbers, seed, say)
-        tagger = Tagger(Network.from_tensors(network), lexicon)
-        return tagger_tensors(network, lexicon), tagger
+        return train_tagger(sentences(sources, mine), lexicon, numbers, seed, say), lexicon
 
-    tensors, whole = trained(None)
+    tensors = tagger_tensors(*trained(None))
     by_fold = []
     for fold in range(numbers["folds"]):
         say(f"cross-validation of the tagger, fold {fold + 1} of {numbers['folds']}")
-        by_fold.append(trained(fold)[1])
-    return Taggers(tensors, whole, by_fold)
+        network, lexicon = trained(fold)
+        by_fold.append(Tagger(Network.from_tensors(network), lexicon))
+    return Taggers(tensors, by_fold)
 
 
 def answers(
@@ -242,7 +236,7 @@ def personal_metrics(
     Of each also the ``redaction``: the share of the characters of each kind that redaction covers.
     """
     measured: dict[str, Any] = {}
-    for name in FILES:
+    for name in PRESIDIO_FILES:
         folder = data_dir / "presidio_pii"
         measured[name] = figures(answers(folder, name, buckets, tagger_of))
         measured[name]["redaction"] = character_recall(
@@ -272,11 +266,11 @@ def leniency_curve(
     points = []
     for leniency in _LENIENCIES:
         wanted = had = others = in_vain = 0
-        for name in FILES:
+        for name in PRESIDIO_FILES:
             given = answers(folder, name, buckets, tagger_of, leniency, _EVERY)
             for text, gold, found in zip(given.texts, given.gold, given.found, strict=True):
                 covered, all_gold = _covered(found), _covered(gold)
-                named = _covered(span for span in gold if span[0] in NAMED)
+                named = _covered(span for span in gold if span[0] in KINDS)
                 wanted, had = wanted + len(named), had + len(named & covered)
                 others += len(text) - len(all_gold)
                 in_vain += len(covered - all_gold)

@@ -18,12 +18,22 @@ import yaml
 from slmesh.training.screening_data import bucket, read_rows, template_of
 from slmesh.training.screening_values import Values, address_form
 
-__all__ = ["Sentence", "Sources", "presidio_rows", "read_lists", "seen_values", "sentences"]
+__all__ = [
+    "PRESIDIO_FILES",
+    "Sentence",
+    "Sources",
+    "presidio_rows",
+    "read_lists",
+    "seen_values",
+    "sentences",
+]
 
 Sentence = tuple[str, Sequence[tuple[str, int, int]]]
 """A text and what it names: kind and half-open range, in order."""
 
-_FILES = ("synth_v2.jsonl", "generated_large.jsonl")
+PRESIDIO_FILES = ("synth_v2", "generated_large")
+"""Of presidio_pii, without their ending."""
+
 _KINDS: Mapping[str, str] = {
     "PERSON": "person",
     "STREET_ADDRESS": "address",
@@ -96,7 +106,7 @@ def presidio_rows(folder: Path) -> list[dict[str, Any]]:
 
     Buckets 0 to 6, less the rows of templates whose text is in another bucket in either file.
     """
-    rows = [row for name in _FILES for row in read_rows(folder / name)]
+    rows = [row for name in PRESIDIO_FILES for row in read_rows(folder / f"{name}.jsonl")]
     kept_out = {template_of(row) for row in rows if bucket(row["template_id"]) > 6}
     return [row for row in rows if template_of(row) not in kept_out]
 

@@ -12,7 +12,8 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from slmesh.slm.guard.tagger import DILATIONS, TAGS, Network, Tagger
+from slmesh.slm.entities.tagger import transition_mask
+from slmesh.slm.guard.tagger import DILATIONS, TAGS
 from slmesh.slm.guard.words import FLAGS, PARTS, Lexicon, tokens
 from slmesh.training.screening_sentences import Sentence
 
@@ -32,7 +33,7 @@ def fold_of(template: str, folds: int) -> int:
 
 
 class _Net(torch.nn.Module):
-    """The network of :class:`Network`, with what is dropped while it learns."""
+    """The network of ``slm.guard.tagger.Network``, with what is dropped while it learns."""
 
     def __init__(self, dimensions: int, numbers: Mapping[str, float]) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ def train_tagger(
     seed: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, np.ndarray]:
-    """Return the tensors of a trained network, see :meth:`Network.from_tensors`.
+    """Return the tensors of a trained network, see ``slm.guard.tagger.Network.from_tensors``.
 
     Args:
         sentences: What to learn from.
@@ -130,11 +131,6 @@ def tagger_tensors(network: Mapping[str, np.ndarray], lexicon: Lexicon) -> dict[
         "words.flags": lexicon.flags,
     }
     return {f"personal.{key}": value for key, value in {**network, **words}.items()}
-
-
-def tagger_of(network: Mapping[str, np.ndarray], lexicon: Lexicon) -> Tagger:
-    """Return the tagger of trained tensors, as it runs when loaded."""
-    return Tagger(Network.from_tensors(network), lexicon)
 
 
 def _encoded(sentence: Sentence, lexicon: Lexicon) -> Encoded:
@@ -194,14 +190,9 @@ def _loss(
 
 def _forbidden() -> np.ndarray:
     """Return what to add to transitions, so that an I tag follows only a tag of its kind."""
-    count = len(TAGS)
-    found = np.zeros((count + 1, count), np.float32)
-    for after, tag in enumerate(TAGS):
-        begin, _, kind = tag.partition("-")
-        for before in range(count + 1):
-            if begin == "I" and (before == count or not TAGS[before].endswith(f"-{kind}")):
-                found[before, after] = _IMPOSSIBLE
-    return found
+    opens = [not tag.startswith("I-") for tag in TAGS]
+    allowed = np.vstack([transition_mask(TAGS), opens])  # (K + 1, K)
+    return np.where(allowed, 0, _IMPOSSIBLE).astype(np.float32)
 
 
 def _tensors(net: _Net) -> dict[str, np.ndarray]:
