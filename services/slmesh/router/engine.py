@@ -28,7 +28,7 @@ from slmesh.mesh.transport import Transport
 from slmesh.policy.judge import Judge
 from slmesh.router.cascade import Verdict, decide, refusal
 from slmesh.router.cost import CostEstimator
-from slmesh.router.escalation import NOT_ALLOWED, Escalation, tell_if_unscreened, unexpected
+from slmesh.router.escalation import Escalation, tell_if_unscreened, unexpected
 from slmesh.router.events import Events
 from slmesh.router.flow import REDACTED_TEXT, Flow, Step
 from slmesh.router.gathering import GatheringTransport
@@ -282,7 +282,7 @@ class Engine:
             decision.answer.text = run.texts.restored(outcome.text)
             decision.answer.provenance.CopyFrom(outcome.provenance)
             return outcome.usage
-        if outcome is NOT_ALLOWED and verdict.standby is not None:
+        if outcome is None and verdict.standby is not None:
             decision.path = route_pb2.PATH_SMALL
             decision.answer.CopyFrom(verdict.standby)
             decision.answer.text = run.texts.restored(verdict.standby.text)

@@ -7,7 +7,7 @@ the error the flow declares. It decides nothing about whether a request should b
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from slmesh.api.reason.v1 import reason_pb2
 from slmesh.api.route.v1 import route_pb2
@@ -36,7 +36,7 @@ from slmesh.router.request_run import RequestRun, failure_code
 if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
     from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
 
-__all__ = ["NOT_ALLOWED", "Escalation", "NotAllowed", "tell_if_unscreened", "unexpected"]
+__all__ = ["Escalation", "tell_if_unscreened", "unexpected"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +46,6 @@ _REASONERS_OWN = frozenset({"instruction", "max_output_tokens"})
 
 _UNUSED = (FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable)
 """Errors of a reasoner that has not begun to answer, so that nothing was spent."""
-
-
-class NotAllowed:
-    """The reasoner is not asked: budgets do not allow it, or the time that is left."""
-
-
-NOT_ALLOWED: Final = NotAllowed()
 
 
 class Escalation:
@@ -83,8 +76,10 @@ class Escalation:
         verdict: Verdict,
         decision: route_pb2.Decision,
         unready: MeshError | None,
-    ) -> ReasonedAnswer | MeshError | NotAllowed:
-        """Return the reasoner's answer, or why there is none.
+    ) -> ReasonedAnswer | MeshError | None:
+        """Return the reasoner's answer, its error, or None when it was not asked.
+
+        It is not asked when budgets do not allow it, or the time that is left.
 
         Args:
             run: The request; what went wrong is noted there.
@@ -118,7 +113,7 @@ class Escalation:
                 REASONER_STEP,
                 "the reasoner was not asked: it usually takes longer than what is left",
             )
-            return NOT_ALLOWED
+            return None
         if self._budgets is None:
             return await self._ask(run, reasoner, request, unready)
         grant = await self._budgets.grant(run, request, decision, verdict.expected_gain)
@@ -127,7 +122,7 @@ class Escalation:
             if reasoner.on_no_budget == "fail":
                 raise grant.error(run.flow.name)
             run.degrade(*grant.degradation(standby=verdict.standby is not None))
-            return NOT_ALLOWED
+            return None
         return await self._ask_within(grant, run, reasoner, request, unready)
 
     def _no_time_for(self, run: RequestRun, reasoner: Reasoner) -> bool:
