@@ -8,7 +8,6 @@ tells it what runs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from slmesh.discovery.agent import ConsulAgent, Registration, TtlCheck
 from slmesh.discovery.registration import synchronise, withdraw
 from slmesh.discovery.resolution import CLUSTER_SERVICE, parse_address
+from slmesh.mesh.background import end
 from slmesh.mesh.errors import MeshError
 
 __all__ = ["Application", "Registrar"]
@@ -101,9 +101,7 @@ class Registrar:
         task, self._task = self._task, None
         if task is None:
             return
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
         await withdraw(self._agent, self._owner)
         await self._agent.close()
 

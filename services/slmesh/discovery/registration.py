@@ -8,11 +8,11 @@ knows nothing of how a router is run.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 
 from slmesh.discovery.agent import ConsulAgent, GrpcCheck, Registration
+from slmesh.mesh.background import end
 from slmesh.mesh.errors import MeshError
 
 __all__ = ["RouterRegistration", "synchronise", "withdraw"]
@@ -113,9 +113,7 @@ class RouterRegistration:
         task, self._task = self._task, None
         if task is None:
             return
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
         await withdraw(self._agent, self._registration.id)
         await self._agent.close()
 

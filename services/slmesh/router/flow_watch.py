@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from slmesh.mesh.background import end
 from slmesh.mesh.errors import MeshError, NotFound
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.naming import suggestion
@@ -76,9 +77,7 @@ class FlowWatch:
         """Stop to look."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def look(self) -> None:
         """Look once; files that did not change since the last look are not read."""

@@ -7,12 +7,12 @@ healthy when its own health check says so. A service that comes back is found by
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
 from grpc_health.v1 import health, health_pb2
 
+from slmesh.mesh.background import end
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Rpc
 from slmesh.mesh.errors import MeshError
@@ -111,9 +111,7 @@ class HealthProbe:
         """Stop to ask."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def _run(self) -> None:
         while True:
