@@ -18,7 +18,7 @@ from slmesh.training.publish import bare_content, golden_rows
 from slmesh.training.screening import features_of, fitted_line, opened, threshold
 from slmesh.training.screening_data import VALIDATION, Example, cut
 from slmesh.training.screening_left_out import found_without
-from slmesh.training.screening_report import judged, publish
+from slmesh.training.screening_report import publish
 
 __all__ = ["calibrate_guard", "write_guard_card"]
 
@@ -111,7 +111,8 @@ def _calibrated(
     """
     model = InjectionModel(bundle, encoder if tier == "encoder" else None)
     mine = [index for index, example in enumerate(held) if example.head == head]
-    probabilities = np.clip(judged(model, held, head).probabilities, 1e-12, 1 - 1e-12)
+    found = np.array([model.probability(held[index].text, head) for index in mine])
+    probabilities = np.clip(found, 1e-12, 1 - 1e-12)
     logits = np.log(probabilities / (1 - probabilities))
     best = dict(zip(mine, logits.tolist(), strict=True))
     slope, offset = fitted_line(held, best)

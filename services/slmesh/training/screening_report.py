@@ -5,7 +5,9 @@ It judges texts by the code that serves them. It does not train, and reads no te
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from slmesh.training.screening_card import card
 from slmesh.training.screening_data import VALIDATION, Example
 from slmesh.training.screening_personal import personal_metrics
 
-__all__ = ["interval", "judged", "publish"]
+__all__ = ["interval", "publish"]
 
 _MOST_FALSE_POSITIVES = 0.05
 """Where the curve of recall over false positives ends."""
@@ -48,16 +50,17 @@ def publish(
         encoder: The backbone.
         data_dir: The folder of all data sets.
     """
-    bundle = write_bundle(folder, content, tensors, {"golden.jsonl": golden})
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = write_bundle(Path(scratch), content, tensors, {"golden.jsonl": golden})
+        models = {
+            "linear": InjectionModel(bundle, None),
+            "encoder": InjectionModel(bundle, encoder),
+        }
+        tagger = load_tagger(bundle)
     held = [example for example in examples if example.split == VALIDATION]
     told = {
-        tier: {head: judged(model, held, head) for head in HEADS}
-        for tier, model in (
-            ("linear", InjectionModel(bundle, None)),
-            ("encoder", InjectionModel(bundle, encoder)),
-        )
+        tier: {head: _judged(model, held, head) for head in HEADS} for tier, model in models.items()
     }
-    tagger = load_tagger(bundle)
     leniency = float(bundle.thresholds["personal"]["redaction_leniency"])
     content["metrics"] = {
         **content["metrics"],
@@ -69,7 +72,8 @@ def publish(
     return write_bundle(folder, content, tensors, files)
 
 
-class Judged:
+@dataclass(frozen=True)
+class _Judged:
     """What a model says of the texts of one head.
 
     Attributes:
@@ -77,21 +81,20 @@ class Judged:
         flagged: bool (N,): at least one window reached its threshold.
     """
 
-    def __init__(self, probabilities: np.ndarray, flagged: np.ndarray) -> None:
-        self.probabilities = probabilities
-        self.flagged = flagged
+    probabilities: np.ndarray
+    flagged: np.ndarray
 
 
-def judged(model: InjectionModel, examples: Sequence[Example], head: str) -> Judged:
+def _judged(model: InjectionModel, examples: Sequence[Example], head: str) -> _Judged:
     """Return what a model says of the examples of a head, in their order."""
     texts = [example.text for example in examples if example.head == head]
-    return Judged(
+    return _Judged(
         np.array([model.probability(text, head) for text in texts]),
         np.array([bool(model.find(text, head)) for text in texts]),
     )
 
 
-def _injection_metrics(told: Mapping[str, Judged], examples: Sequence[Example]) -> dict[str, Any]:
+def _injection_metrics(told: Mapping[str, _Judged], examples: Sequence[Example]) -> dict[str, Any]:
     """Return the rate of flagged texts by head and source, and the calibration error."""
     measured: dict[str, Any] = {}
     for head, answers in told.items():
@@ -128,7 +131,7 @@ def interval(hits: int, count: int) -> tuple[float, float]:
 def _plots(
     content: Mapping[str, Any],
     examples: Sequence[Example],
-    told: Mapping[str, Judged],
+    told: Mapping[str, _Judged],
 ) -> dict[str, str]:
     """Return the plots by file name."""
     drawn: dict[str, str] = {}
