@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from slmesh.ledger.schema import DECISIONS, DELETIONS, migrate
 from slmesh.mesh.errors import FailedPrecondition
 
-__all__ = ["Database", "Filter", "database_url"]
+__all__ = ["Database", "Filter", "database_url", "driver_message"]
 
 _BUSY_MS = 5_000
 _CONNECT_S = 3
@@ -69,6 +69,12 @@ def database_url(url: str, folder: Path) -> str:
         f" '{scheme if separator else ''}'",
         reason="INVALID_SETTING",
     )
+
+
+def driver_message(error: Exception) -> str:
+    """Return the first line a driver says, without the statement and its values."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).partition("\n")[0]
 
 
 class Database:

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.api.signal.v1 import signal_pb2
-from slmesh.ledger.rows import read_record, row_of
+from slmesh.ledger.rows import columns_of, read_record, word
 from slmesh.mesh.errors import FailedPrecondition
 
 __all__ = ["as_json", "parquet_row", "write_json_lines", "write_parquet"]
@@ -67,8 +67,8 @@ def parquet_row(payload: bytes) -> dict[str, Any]:
     """Return a serialised record as one row."""
     record = read_record(payload)
     decision = record.explanation.decision
-    row = {name: value for name, value in row_of(payload).items() if name != "record"}
-    return row | {
+    return {
+        **columns_of(record),
         "text": record.request.text,
         "documents": list(record.request.documents),
         "answer": decision.answer.text,
@@ -88,7 +88,7 @@ def _step(step: route_pb2.Step) -> dict[str, Any]:
     return {
         "name": step.name,
         "service": step.service,
-        "state": route_pb2.StepState.Name(step.state).removeprefix("STEP_STATE_").lower(),
+        "state": word(route_pb2.StepState, "STEP_STATE_", step.state),
         "model": provenance.model if provenance else None,
         "version": provenance.version if provenance else None,
         "digest": provenance.digest if provenance else None,

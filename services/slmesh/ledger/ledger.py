@@ -152,10 +152,10 @@ class Ledger:
         Raises:
             Unavailable: It is not here, and the database cannot be asked.
         """
-        found = self._waiting(decision_key(tenant, decision_id))
-        if found is not None:
-            return found
-        return await self._ask(lambda: self._database.by_decision(decision_id, tenant))
+        return await self._find(
+            decision_key(tenant, decision_id),
+            lambda: self._database.by_decision(decision_id, tenant),
+        )
 
     async def by_request(self, tenant: str, request_id: str) -> bytes | None:
         """Return the record of a request of a tenant.
@@ -163,10 +163,9 @@ class Ledger:
         Raises:
             Unavailable: It is not here, and the database cannot be asked.
         """
-        found = self._waiting(request_key(tenant, request_id))
-        if found is not None:
-            return found
-        return await self._ask(lambda: self._database.by_request(tenant, request_id))
+        return await self._find(
+            request_key(tenant, request_id), lambda: self._database.by_request(tenant, request_id)
+        )
 
     def close(self) -> None:
         """Sync, ship what can be shipped in a few seconds, and let everything go."""
@@ -176,7 +175,10 @@ class Ledger:
         self._spool.close()
         self._database.close()
 
-    async def _ask(self, question: Callable[[], bytes | None]) -> bytes | None:
+    async def _find(self, key: str, question: Callable[[], bytes | None]) -> bytes | None:
+        found = self._waiting(key)
+        if found is not None:
+            return found
         if time.monotonic() < self._ask_again_s:
             raise _not_asked()
         try:

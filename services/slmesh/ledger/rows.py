@@ -12,7 +12,17 @@ from typing import Any
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 
-__all__ = ["decision_key", "keys_of", "read_record", "request_key", "row_of", "subject_digest"]
+__all__ = [
+    "columns_of",
+    "decision_key",
+    "keys_of",
+    "read_record",
+    "record_keys",
+    "request_key",
+    "row_of",
+    "subject_digest",
+    "word",
+]
 
 
 def subject_digest(tenant: str, subject: str) -> str:
@@ -36,7 +46,11 @@ def request_key(tenant: str, request_id: str) -> str:
 
 def keys_of(payload: bytes) -> Sequence[str]:
     """Return the keys of a serialised record."""
-    record = read_record(payload)
+    return record_keys(read_record(payload))
+
+
+def record_keys(record: record_pb2.DecisionRecord) -> Sequence[str]:
+    """Return the keys of a record."""
     decision = record.explanation.decision
     return (
         decision_key(record.tenant, decision.decision_id),
@@ -51,7 +65,11 @@ def read_record(payload: bytes) -> record_pb2.DecisionRecord:
 
 def row_of(payload: bytes) -> Mapping[str, Any]:
     """Return the row of a serialised record."""
-    record = read_record(payload)
+    return {**columns_of(read_record(payload)), "record": payload}
+
+
+def columns_of(record: record_pb2.DecisionRecord) -> Mapping[str, Any]:
+    """Return the columns of a record, without the record itself."""
     decision = record.explanation.decision
     return {
         "decision_id": decision.decision_id,
@@ -64,21 +82,21 @@ def row_of(payload: bytes) -> Mapping[str, Any]:
         "expire_time_us": record.expire_time.ToMicroseconds(),
         "flow": decision.flow,
         "flow_revision": decision.flow_revision,
-        "path": _word(route_pb2.Path, "PATH_", decision.path),
+        "path": word(route_pb2.Path, "PATH_", decision.path),
         "reason": decision.reasons[0].code if decision.reasons else "",
-        "answer_source": _word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source),
+        "answer_source": word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source),
         "degraded": bool(decision.degradations),
         "latency_ms": decision.latency.ToNanoseconds() / 1e6,
         "prompt_tokens": decision.cost.prompt_tokens,
         "output_tokens": decision.cost.output_tokens,
         "usd_micros": decision.cost.usd_micros,
         "all_llm_usd_micros": decision.all_llm_cost.usd_micros,
-        "text_kept": _word(record_pb2.TextKept, "TEXT_KEPT_", record.text_kept),
-        "record": payload,
+        "text_kept": word(record_pb2.TextKept, "TEXT_KEPT_", record.text_kept),
     }
 
 
-def _word(enum: Any, prefix: str, number: int) -> str:
+def word(enum: Any, prefix: str, number: int) -> str:
+    """Return an enum value as the ledger writes it: ``out_of_scope``."""
     try:
         return str(enum.Name(number)).removeprefix(prefix).lower()
     except ValueError:  # written by a newer version

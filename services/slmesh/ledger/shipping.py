@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from slmesh.ledger.database import Database
+from slmesh.ledger.database import Database, driver_message
 from slmesh.ledger.frames import framed
 from slmesh.ledger.rows import row_of
 from slmesh.ledger.spool import Spool
@@ -77,11 +77,6 @@ class Shipper:
         self._deletions_seen = 0
         self._due_s: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="ledger-ship", daemon=True)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the database took what it was last given."""
-        return bool(self._healthy)
 
     def start(self) -> None:
         """Begin to ship."""
@@ -190,7 +185,7 @@ class Shipper:
         if self._healthy is not False:
             _log.error(
                 "the ledger's database takes no records; they wait in the spool",
-                extra={"error": f"{type(error).__name__}: {_first_line(error)}"},
+                extra={"error": f"{type(error).__name__}: {driver_message(error)[:200]}"},
             )
             self._tell(False)
         delay_s = _RETRIES_S[min(self._failures, len(_RETRIES_S) - 1)]
@@ -201,9 +196,3 @@ class Shipper:
         self._healthy = healthy
         self._metrics.ledger_database_up.set(int(healthy))
         self._on_health(healthy)
-
-
-def _first_line(error: Exception) -> str:
-    """Return what a driver says, without the statement and its values."""
-    cause = getattr(error, "orig", None) or error
-    return str(cause).partition("\n")[0][:200]

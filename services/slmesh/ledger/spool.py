@@ -274,10 +274,10 @@ class Spool:
         files = {int(path.stem): path for path in self._folder.glob(f"*{_SUFFIX}")}
         for number, path in sorted(files.items()):
             self._next_number = number + 1
-            found = scan(path.read_bytes())
-            size = path.stat().st_size
-            if found.end < size:
-                self._cut(path, found.end, size, torn=found.torn)
+            data = path.read_bytes()
+            found = scan(data)
+            if found.end < len(data):
+                self._cut(path, found.end, data[found.end :], torn=found.torn)
             segment = Segment(number, path, found.end, self._clock())
             for frame in found.frames:
                 segment.places.update(dict.fromkeys(keys_of(frame.payload), frame.offset))
@@ -290,15 +290,14 @@ class Spool:
         self.sync()
         self._next_number = max(self._next_number, self._shipped.segment + 1)
 
-    def _cut(self, path: Path, end: int, size: int, *, torn: bool) -> None:
-        lost = size - end
+    def _cut(self, path: Path, end: int, rest: bytes, *, torn: bool) -> None:
         if torn:
-            _log.warning("a torn record was cut off", extra={"file": str(path), "count": lost})
+            _log.warning("a torn record was cut off", extra={"file": str(path), "count": len(rest)})
         else:
-            self.damaged_bytes += lost
+            self.damaged_bytes += len(rest)
             aside = path.with_suffix(".damaged")
             _log.error("unreadable records were set aside", extra={"file": str(aside)})
-            aside.write_bytes(path.read_bytes()[end:])
+            aside.write_bytes(rest)
         os.truncate(path, end)
 
     def _offset_in(self, segment: Segment) -> int:

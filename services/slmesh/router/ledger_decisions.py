@@ -8,13 +8,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.ledger.ledger import NO_LEDGER, Ledger, LedgerOptions
-from slmesh.ledger.rows import decision_key, read_record, request_key, subject_digest
+from slmesh.ledger.rows import read_record, record_keys, subject_digest
 from slmesh.mesh.errors import Unavailable
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
@@ -26,6 +23,8 @@ from slmesh.router.request_run import Clock
 __all__ = ["LedgerDecisions", "open_decisions"]
 
 _log = logging.getLogger(__name__)
+
+_DAY_NS = 86_400 * 10**9
 
 
 class LedgerDecisions:
@@ -69,12 +68,8 @@ class LedgerDecisions:
         """See :class:`slmesh.router.decisions.Decisions`."""
         record = self._record_of(recorded)
         decision = recorded.explanation.decision
-        keys = (
-            decision_key(recorded.tenant, decision.decision_id),
-            request_key(recorded.tenant, decision.request_id),
-        )
         try:
-            await self._ledger.append(record.SerializeToString(), keys)
+            await self._ledger.append(record.SerializeToString(), record_keys(record))
         except Unavailable as error:
             self._metrics.ledger_records.labels("unrecorded").inc()
             if not recorded.may_be_lost:
@@ -125,11 +120,12 @@ class LedgerDecisions:
             request_digest=recorded.request_digest,
             subject_digest=subject_digest(recorded.tenant, recorded.subject),
         )
-        withhold(record, rule.text_kept if recorded.request is not None else _NOTHING)
+        withhold(
+            record, rule.text_kept if recorded.request is not None else record_pb2.TEXT_KEPT_NONE
+        )
         now_ns = self._clock.now_ns()
         record.record_time.FromNanoseconds(now_ns)
-        days = timedelta(days=rule.retention_days)
-        record.expire_time.CopyFrom(_later(record.record_time, days))
+        record.expire_time.FromNanoseconds(now_ns + rule.retention_days * _DAY_NS)
         return record
 
     def _forget_deleted(self) -> None:
@@ -158,13 +154,6 @@ def open_decisions(
     if settings.ledger_url == NO_LEDGER:
         return MemoryDecisions(clock.monotonic_s)
     return LedgerDecisions(settings, clock, metrics, on_health=on_health)
-
-
-_NOTHING = record_pb2.TEXT_KEPT_NONE
-
-
-def _later(time: Timestamp, by: timedelta) -> Timestamp:
-    return Timestamp(seconds=time.seconds + round(by.total_seconds()), nanos=time.nanos)
 
 
 def _found(payload: bytes | None) -> Recorded | None:
