@@ -19,7 +19,7 @@ from slmesh.factory.service_files import check_service, write_service
 from slmesh.mesh.bundle import digest_of, write_bundle
 from slmesh.mesh.drift import REFERENCE_FILE
 from slmesh.mesh.errors import InvalidArgument
-from slmesh.training.extract import drift_reference, figures_by_label, method_of
+from slmesh.training.extract import drift_reference, method_of, tier_section
 from slmesh.training.rows import bucket, normalised
 from slmesh.training.tagging_data import MarkedText
 from slmesh.training.token_rows import SlotText, TaggerRows
@@ -33,8 +33,6 @@ _LEAST_VALIDATION = 10
 _FEW_TEXTS = 3000
 _GOLDEN_ROWS = 30
 _SEED = 13
-_COMMON_FROM = 4
-"""Times a word must occur to count as everyday."""
 
 _NUMBERS = {
     "bits": 16,
@@ -63,7 +61,7 @@ _TUNING: dict[str, Any] = {
     "swap": 0.2,
     "rules": [],
     "max_tokens": 128,
-    "common_from": _COMMON_FROM,
+    "common_from": 4,
 }
 """What was best on the public sets, see models/LOG.md."""
 _TUNING_STEPS = 400
@@ -187,12 +185,7 @@ def _card(
         "",
     ]
     for tier, figures in made.figures.items():
-        lines += [f"## {tier}", "", *figures_by_label(figures), ""]
-        lines += [
-            "Calibration error (ECE, 15 bins), one half calibrating, the other measured:"
-            f" {figures['ece']:.3f}.",
-            "",
-        ]
+        lines += tier_section(f"## {tier}", figures)
     lines += [
         f"Data: {order.file.name}, {digest_of(order.file)}; licence {order.licence}.",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from slmesh.training.token_tiers import TaggerTiers, train_tagger_tiers
 from slmesh.weights.adapter import adapter_of
 from slmesh.weights.fetch import Progress, silent
 
-__all__ = ["drift_reference", "figures_by_label", "method_of", "train_extractor"]
+__all__ = ["drift_reference", "method_of", "tier_section", "train_extractor"]
 
 
 def train_extractor(
@@ -84,14 +85,7 @@ def _known(rows: Sequence[SlotText], labels: Sequence[str]) -> list[SlotText]:
     """Return validation texts without fields that no training text has, which nobody could learn."""
     known = set(labels)
     return [
-        SlotText(
-            row.text,
-            tuple(span for span in row.spans if span[0] in known),
-            row.asked,
-            row.kind,
-            row.source,
-        )
-        for row in rows
+        replace(row, spans=tuple(span for span in row.spans if span[0] in known)) for row in rows
     ]
 
 
@@ -102,14 +96,20 @@ def drift_reference(rows: Sequence[SlotText], tiers: Sequence[str]) -> str:
     return json.dumps({tier: Sketch.over(iter(asked)).content() for tier in sorted(known)}) + "\n"
 
 
-def figures_by_label(figures: Mapping[str, Any]) -> list[str]:
-    """Return a tier's figures as a Markdown table: a row for each field."""
-    lines = ["| field | spans | precision | recall | F1 |", "|---|---|---|---|---|"]
+def tier_section(title: str, figures: Mapping[str, Any]) -> list[str]:
+    """Return the section of a card on one tier: a row for each field, and the calibration error."""
+    lines = [title, "", "| field | spans | precision | recall | F1 |", "|---|---|---|---|---|"]
     for label, row in [("all", figures["spans"]), *figures["by_label"].items()]:
         lines.append(
             f"| {label} | {row['n']:.0f} | {row['precision']:.3f} | {row['recall']:.3f}"
             f" | {row['f1']:.3f} |"
         )
+    lines += [
+        "",
+        "Calibration error (ECE, 15 bins), one half calibrating, the other measured:"
+        f" {figures['ece']:.3f}.",
+        "",
+    ]
     return lines
 
 
@@ -155,12 +155,7 @@ def _card(recipe: Recipe, own: int, beside: int, made: TaggerTiers) -> str:
         "",
     ]
     for tier, figures in made.figures.items():
-        lines += [f"### {tier}, {figures['n']:,} texts", "", *figures_by_label(figures), ""]
-        lines += [
-            "Calibration error (ECE, 15 bins), one half calibrating, the other measured:"
-            f" {figures['ece']:.3f}.",
-            "",
-        ]
+        lines += tier_section(f"### {tier}, {figures['n']:,} texts", figures)
     if made.history:
         lines += ["### Fine-tuning", "", "| epoch | loss | validation F1, fp32 |", "|---|---|---|"]
         lines += [
