@@ -8,7 +8,7 @@ never read.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import yaml
 
 from slmesh.mesh.bundle import Bundle, digest_of, write_bundle
 from slmesh.slm.entities.features import FEATURES_PER_TOKEN, Token, hashed_features, sequences
-from slmesh.slm.entities.tagger import LinearTagger, transition_mask
+from slmesh.slm.entities.tagger import LinearTagger, TaggedSpan, transition_mask
 from slmesh.training.tagging_data import LABELS, MarkedText, common_words, texts_for
 from slmesh.training.tagging_report import calibration_error, card, measured
 from slmesh.weights.fetch import Progress, silent
@@ -205,19 +205,18 @@ def _padded(
 
 
 def span_odds(
-    tensors: Mapping[str, np.ndarray], texts: Sequence[MarkedText], tags: Sequence[str]
+    gold: Sequence[Collection[tuple[str, int, int]]],
+    found: Sequence[Sequence[TaggedSpan]],
+    labels: Sequence[str],
 ) -> tuple[dict[str, list[float]], dict[str, list[bool]]]:
-    """Return by label the log odds of the spans a tagger finds, and whether each is right."""
-    labels = [tag[2:] for tag in tags if tag.startswith("B-")]
-    plain = {label: {"slope": 1.0, "intercept": 0.0} for label in labels}
-    tagger = LinearTagger(tags, tensors, plain)
+    """Return by label the log odds of the spans found in some texts, and whether each is right."""
     odds: dict[str, list[float]] = {label: [] for label in labels}
     right: dict[str, list[bool]] = {label: [] for label in labels}
-    for marked, spans in zip(texts, tagger.tag([row.text for row in texts]), strict=True):
+    for known, spans in zip(gold, found, strict=True):
         for span in spans:
             clipped = min(max(span.probability, 1e-6), 1 - 1e-6)
             odds[span.label].append(float(np.log(clipped / (1 - clipped))))
-            right[span.label].append((span.label, span.start, span.end) in marked.spans)
+            right[span.label].append((span.label, span.start, span.end) in known)
     return odds, right
 
 
@@ -227,7 +226,9 @@ def calibrated(
     """Return for each label the logistic curve from log odds to the share of right spans."""
     from sklearn.linear_model import LogisticRegression
 
-    odds, right = span_odds(tensors, texts, TAGS)
+    plain = {label: {"slope": 1.0, "intercept": 0.0} for label in LABELS}
+    found = LinearTagger(TAGS, tensors, plain).tag([marked.text for marked in texts])
+    odds, right = span_odds([marked.spans for marked in texts], found, LABELS)
     curves = {}
     for label in LABELS:
         if len(set(right[label])) < 2:

@@ -21,7 +21,7 @@ from slmesh.slm.entities.extracting import ENCODER, LINEAR, LINEAR_PREFIX, PRECI
 from slmesh.slm.entities.tagger import LinearTagger, TaggedSpan
 from slmesh.tiers.calibration import expected_calibration_error, fit_logistic
 from slmesh.tiers.token_encoder import TokenEncoder
-from slmesh.training.tagging import trained
+from slmesh.training.tagging import span_odds, trained
 from slmesh.training.tagging_data import MarkedText
 from slmesh.training.token_rows import SlotText, TaggerRows, common_words
 from slmesh.weights.adapter import PREFIX
@@ -226,13 +226,7 @@ def _calibration(
     rows: Sequence[SlotText], found: Sequence[Sequence[TaggedSpan]], labels: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Return for each label the curve of its spans, or of all where it has too few of its own."""
-    odds: dict[str, list[float]] = {label: [] for label in labels}
-    right: dict[str, list[bool]] = {label: [] for label in labels}
-    for row, spans in zip(rows, found, strict=True):
-        for span in spans:
-            clipped = min(max(span.probability, 1e-6), 1 - 1e-6)
-            odds[span.label].append(float(np.log(clipped / (1 - clipped))))
-            right[span.label].append((span.label, span.start, span.end) in row.spans)
+    odds, right = span_odds([row.spans for row in rows], found, labels)
     pooled = _curve(list(chain(*odds.values())), list(chain(*right.values())))
     return {
         label: _curve(odds[label], right[label]) if len(odds[label]) >= _LEAST_SPANS else pooled
