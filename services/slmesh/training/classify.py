@@ -49,9 +49,8 @@ def train_classifier(recipe: Recipe, data_dir: Path, cache_dir: Path, progress: 
     elif "fine_tuning" in recipe.encoder:
         from slmesh.training.tuned_tiers import train_tuned_tiers  # needs torch
 
-        tuned = train_tuned_tiers(recipe, examples, cache_dir, progress)
-        tiers, backbone_digest = tuned.tiers, tuned.backbone_digest
-        adapted_digest = tuned.adapted_digest
+        tiers, encoder = train_tuned_tiers(recipe, examples, cache_dir, progress)
+        backbone_digest, adapted_digest = encoder.backbone_digest, encoder.adapted_digest
     else:
         backbone_digest = compile_backbone(recipe.encoder["backbone"], cache_dir, progress).digest
         tiers = train_tiers(recipe, examples, cache_dir, backbone_digest, progress)

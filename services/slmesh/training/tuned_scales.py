@@ -13,7 +13,7 @@ import numpy as np
 from slmesh.training.column_groups import balanced_weights
 from slmesh.training.finetune import TuningRows
 from slmesh.training.recipe import Recipe
-from slmesh.training.tuned_tiers import TunedEncoder, tune_encoder
+from slmesh.training.tuned_tiers import AdaptedEncoder, tune_encoder
 from slmesh.training.two_tiers import Examples
 from slmesh.weights.fetch import Progress
 
@@ -22,7 +22,7 @@ __all__ = ["tune_scales"]
 
 def tune_scales(
     recipe: Recipe, examples: Mapping[str, Examples], cache_dir: Path, progress: Progress
-) -> tuple[TunedEncoder, dict[str, tuple[np.ndarray, np.ndarray]]]:
+) -> tuple[AdaptedEncoder, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Fine-tune the encoder on the rows of all scales.
 
     Args:

@@ -19,29 +19,12 @@ from slmesh.weights.adapter import PREFIX
 from slmesh.weights.compile import backbone_folder, compile_adapted
 from slmesh.weights.fetch import Progress
 
-__all__ = ["TunedEncoder", "TunedTiers", "train_tuned_tiers", "tune_encoder"]
-
-
-@dataclass(frozen=True)
-class TunedTiers:
-    """Both tiers, and what their encoder is.
-
-    Attributes:
-        tiers: With the adapter among the arrays.
-        backbone_digest: Digest of the backbone before fine-tuning.
-        adapted_digest: What the fine-tuned encoder is compiled under.
-        tuned: The fine-tuning.
-    """
-
-    tiers: TrainedTiers
-    backbone_digest: str
-    adapted_digest: str
-    tuned: FineTuned
+__all__ = ["AdaptedEncoder", "train_tuned_tiers", "tune_encoder"]
 
 
 def train_tuned_tiers(
     recipe: Recipe, examples: Examples, cache_dir: Path, progress: Progress
-) -> TunedTiers:
+) -> tuple[TrainedTiers, AdaptedEncoder]:
     """Fine-tune the encoder, compile it, and train, calibrate and choose thresholds on it.
 
     A run that was ended goes on after its last whole epoch.
@@ -51,6 +34,9 @@ def train_tuned_tiers(
         examples: The rows.
         cache_dir: The folder of everything fetched or compiled, and of checkpoints.
         progress: Told of each step.
+
+    Returns:
+        Both tiers, with the adapter among the arrays, and what their encoder is.
 
     Raises:
         FailedPrecondition: A digest is wrong, or what it takes is not installed.
@@ -63,15 +49,14 @@ def train_tuned_tiers(
         examples.held_labels,
     )
     encoder = tune_encoder(recipe, rows, cache_dir, progress)
-    tuned = encoder.tuned
-    head = (tuned.weights, tuned.bias)
+    head = (encoder.tuned.weights, encoder.tuned.bias)
     tiers = train_tiers(recipe, examples, cache_dir, encoder.adapted_digest, progress, head)
     tiers.tensors.update(encoder.arrays)
-    return TunedTiers(tiers, encoder.backbone_digest, encoder.adapted_digest, tuned)
+    return tiers, encoder
 
 
 @dataclass(frozen=True)
-class TunedEncoder:
+class AdaptedEncoder:
     """A fine-tuned encoder, compiled.
 
     Attributes:
@@ -92,7 +77,7 @@ class TunedEncoder:
 
 def tune_encoder(
     recipe: Recipe, rows: TuningRows, cache_dir: Path, progress: Progress
-) -> TunedEncoder:
+) -> AdaptedEncoder:
     """Fine-tune the encoder of a recipe and compile what serving will run.
 
     Args:
@@ -111,4 +96,4 @@ def tune_encoder(
     tuned = fine_tune(backbone, rows, numbers, recipe.seed, checkpoint, progress)
     name = f"{recipe.name} {recipe.version}"
     compiled = compile_adapted(reference, tuned.adapter, cache_dir, progress, name=name)
-    return TunedEncoder(digest_of(backbone / "model.safetensors"), compiled.digest, tuned)
+    return AdaptedEncoder(digest_of(backbone / "model.safetensors"), compiled.digest, tuned)
