@@ -13,16 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from slmesh.slm.entities.features import Token
-from slmesh.slm.entities.tagger import Decoder, TaggedSpan
+from slmesh.slm.entities.tagger import Decoder, TaggedSpan, tagged_together
 from slmesh.slm.entities.words import Segment, lexical_features, segments, words
 
 __all__ = ["HEAD_PREFIX", "EncoderTagger", "PieceReader"]
 
 HEAD_PREFIX = "head."
 """What the names of the head's arrays begin with in a bundle."""
-
-_TOGETHER = 64
-"""Segments decoded in one call; bounds the memory that a long text takes."""
 
 
 class PieceReader(Protocol):
@@ -37,9 +34,9 @@ class PieceReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A segment of a text with what its words look like."""
+    """A segment of a text with what its words look like and what had been asked for."""
 
-    text: int
+    asked: Sequence[str]
     words: Sequence[Token]
     segment: Segment
     ids: list[int]
@@ -109,26 +106,22 @@ class EncoderTagger:
             texts: The texts.
             asked: Of each text the labels that had been asked for, as far as known.
         """
-        parts = [part for at, text in enumerate(texts) for part in self._parts(at, text)]
-        spans: list[list[TaggedSpan]] = [[] for _ in texts]
-        found: dict[int, list[TaggedSpan]] = {}
-        order = sorted(range(len(parts)), key=lambda at: len(parts[at].words))
-        for first in range(0, len(order), _TOGETHER):
-            chosen = order[first : first + _TOGETHER]
-            group = [parts[at] for at in chosen]
-            vectors = self._encoder.vectors([part.ids for part in group])
-            lengths = np.array([len(part.words) for part in group])
-            scores = np.zeros((len(group), lengths.max(), len(self._out_bias)), np.float32)
-            for row, part in enumerate(group):
-                labels = asked[part.text] if asked else ()
-                scores[row, : lengths[row]] = self._scores(part, vectors[row], labels)
-            decoded = self._decoder.spans(scores, lengths, [part.words for part in group])
-            found.update(zip(chosen, decoded, strict=True))
-        for at, part in enumerate(parts):
-            spans[part.text].extend(found[at])
-        return spans
+        parts = [
+            (number, part)
+            for number, text in enumerate(texts)
+            for part in self._parts(text, asked[number] if asked else ())
+        ]
+        return tagged_together(len(texts), parts, lambda part: len(part.words), self._tag_parts)
 
-    def _parts(self, at: int, text: str) -> list[_Part]:
+    def _tag_parts(self, group: Sequence[_Part]) -> list[list[TaggedSpan]]:
+        vectors = self._encoder.vectors([part.ids for part in group])
+        lengths = np.array([len(part.words) for part in group])
+        scores = np.zeros((len(group), lengths.max(), len(self._out_bias)), np.float32)
+        for row, part in enumerate(group):
+            scores[row, : lengths[row]] = self._scores(part, vectors[row])
+        return self._decoder.spans(scores, lengths, [part.words for part in group])
+
+    def _parts(self, text: str, asked: Sequence[str]) -> list[_Part]:
         found = words(text)
         pieces = self._encoder.pieces(text)
         features = lexical_features(text, found, self._bits, self._common, self._rules)
@@ -137,10 +130,12 @@ class EncoderTagger:
             low = segment.pieces[0][0]
             high = max(end for _, end in segment.pieces)
             inside = slice(segment.first, segment.end)
-            made.append(_Part(at, found[inside], segment, pieces.ids[low:high], features[inside]))
+            made.append(
+                _Part(asked, found[inside], segment, pieces.ids[low:high], features[inside])
+            )
         return made
 
-    def _scores(self, part: _Part, vectors: np.ndarray, asked: Sequence[str]) -> np.ndarray:
+    def _scores(self, part: _Part, vectors: np.ndarray) -> np.ndarray:
         """Return the score of each tag of each word, (W, K)."""
         start = part.segment.pieces[0][0]
         read = np.zeros((len(part.words), len(self._skip)), np.float32)
@@ -153,7 +148,7 @@ class EncoderTagger:
         mixed = read @ self._own + self._mix_bias
         mixed[1:] += read[:-1] @ self._before
         mixed[:-1] += read[1:] @ self._after
-        for label in asked:
+        for label in part.asked:
             if label in self._asked:
                 mixed += self._told[self._asked[label]]
         scores: np.ndarray = np.maximum(mixed, 0) @ self._out + read @ self._skip + self._out_bias

@@ -7,9 +7,9 @@ runs in numpy. It knows nothing of field names, values or requests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -137,18 +137,7 @@ class LinearTagger:
         sentences = [
             (number, sentence) for number, text in enumerate(texts) for sentence in sequences(text)
         ]
-        spans: list[list[TaggedSpan]] = [[] for _ in texts]
-        # Sentences of like length are decoded together, so that padding stays small.
-        order = sorted(range(len(sentences)), key=lambda index: len(sentences[index][1]))
-        found: dict[int, list[TaggedSpan]] = {}
-        for first in range(0, len(order), _TOGETHER):
-            chosen = order[first : first + _TOGETHER]
-            group = [sentences[index][1] for index in chosen]
-            for index, result in zip(chosen, self._tag_sentences(group), strict=True):
-                found[index] = result
-        for index, (number, _) in enumerate(sentences):
-            spans[number].extend(found[index])
-        return spans
+        return tagged_together(len(texts), sentences, len, self._tag_sentences)
 
     def _tag_sentences(self, group: Sequence[Sequence[Token]]) -> list[list[TaggedSpan]]:
         scores, lengths = self._scores(group)
@@ -169,6 +158,33 @@ class LinearTagger:
 
 _TOGETHER = 64
 """Sentences decoded in one call; bounds the memory that a long text takes."""
+
+S = TypeVar("S")
+
+
+def tagged_together(
+    count: int,
+    sentences: Sequence[tuple[int, S]],
+    length: Callable[[S], int],
+    tag: Callable[[list[S]], list[list[TaggedSpan]]],
+) -> list[list[TaggedSpan]]:
+    """Return the spans of each text, those of its sentences in their order.
+
+    Args:
+        count: Of the texts.
+        sentences: Each with the number of its text, in order.
+        length: Of a sentence: those of like length are tagged together, so that padding stays small.
+        tag: Returns the spans of each sentence of a group.
+    """
+    order = sorted(range(len(sentences)), key=lambda index: length(sentences[index][1]))
+    found: dict[int, list[TaggedSpan]] = {}
+    for first in range(0, len(order), _TOGETHER):
+        chosen = order[first : first + _TOGETHER]
+        found.update(zip(chosen, tag([sentences[index][1] for index in chosen]), strict=True))
+    spans: list[list[TaggedSpan]] = [[] for _ in range(count)]
+    for index, (number, _) in enumerate(sentences):
+        spans[number].extend(found[index])
+    return spans
 
 
 def transition_mask(tags: Sequence[str]) -> np.ndarray:
