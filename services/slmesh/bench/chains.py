@@ -18,7 +18,7 @@ from slmesh.platform.ports import free_ports
 from slmesh.platform.processes import end_processes
 from slmesh.platform.supervisor import Supervisor
 
-__all__ = ["ECHO_FOLDER", "bare_chain", "echo_settings", "mesh", "serve_chain"]
+__all__ = ["ECHO_FOLDER", "bare_chain", "echo_settings", "end_child", "mesh", "serve_chain"]
 
 ECHO_FOLDER = Path(__file__).resolve().parent
 """The service path that has the echo."""
@@ -102,9 +102,14 @@ def _child(command: list[str]) -> Iterator[Mapping[str, Any]]:
                 raise Unavailable(f"{command[0]} did not start: {log.read()[-2000:]}")
             yield json.loads(line)
         finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            end_processes(process.pid, grace_s=1.0)
-            process.wait()
+            end_child(process)
             process.stdout.close()  # type: ignore[union-attr]
+
+
+def end_child(process: subprocess.Popen[Any]) -> None:
+    """End a process that leads a session of its own, with all that it has started."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    end_processes(process.pid, grace_s=1.0)
+    process.wait()

@@ -26,7 +26,7 @@ from slmesh.ledger.database import Database, Filter, database_url
 from slmesh.ledger.ledger import ledger_folder
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.client import Mesh
-from slmesh.mesh.contract import Rpc, rpcs
+from slmesh.mesh.contract import rpcs
 from slmesh.mesh.errors import MeshError, Unavailable
 from slmesh.mesh.host import ServiceHost
 from slmesh.mesh.metrics import Metrics
@@ -158,10 +158,16 @@ def _recorded(settings: Settings) -> set[str]:
 
 @contextlib.asynccontextmanager
 async def _service(settings: Settings) -> AsyncIterator[None]:
-    host = ServiceHost(discover(settings)[ECHO], settings, Metrics(), None)
+    host, rpc = ServiceHost(discover(settings)[ECHO], settings, Metrics(), None), rpcs()["Score"]
+
+    async def answer(payload: bytes, call: Any) -> bytes:
+        metadata = call.invocation_metadata() or ()
+        return (await host.boundary.unary(rpc, payload, metadata)).SerializeToString()
+
     await host.start()
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((_Handlers(host, rpcs()["Score"]),))
+    methods: dict[str, Any] = {rpc.name: grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.service, methods),))
     server.add_insecure_port(f"{settings.host}:{settings.ingress_port}")
     await server.start()
     try:
@@ -169,21 +175,3 @@ async def _service(settings: Settings) -> AsyncIterator[None]:
     finally:
         await server.stop(None)
         await host.close()
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
-    """Answers one RPC of one service."""
-
-    def __init__(self, host: ServiceHost, rpc: Rpc) -> None:
-        self._host = host
-        self._rpc = rpc
-
-    def service(self, handler_call_details: Any) -> Any:
-        """Return the handler of a call; None makes gRPC answer UNIMPLEMENTED."""
-        if handler_call_details.method != self._rpc.path:
-            return None
-        return grpc.unary_unary_rpc_method_handler(self._answer)
-
-    async def _answer(self, payload: bytes, call: Any) -> bytes:
-        metadata = call.invocation_metadata() or ()
-        return (await self._host.boundary.unary(self._rpc, payload, metadata)).SerializeToString()

@@ -25,8 +25,8 @@ _LABELS = 3  # as many as a classify answer has when nothing is said
 def read_config() -> dict[str, Any]:
     """Return the configuration in the folder this process was started in.
 
-    It has ``bundle``, ``cache_dir``, ``tier``, ``threads``, ``batch_size``, ``batch_wait_ms``, and
-    ``port``, ``second_port`` and ``third_port``.
+    It has ``bundle``, ``cache_dir``, ``tier``, ``threads``, ``batch_size``, ``batch_wait_ms`` and
+    ``port``.
     """
     config: dict[str, Any] = json.loads(Path(CONFIG_FILE).read_text(encoding="utf-8"))
     return config

@@ -23,6 +23,7 @@ import aiohttp
 import grpc
 
 import slmesh
+from slmesh.bench.chains import end_child
 from slmesh.bench.levels import Call
 from slmesh.bench.peers.environments import peer_python
 from slmesh.bench.peers.prediction import CONFIG_FILE
@@ -31,7 +32,6 @@ from slmesh.mesh.errors import MeshError, Unavailable
 from slmesh.mesh.settings import Settings, child_environment
 from slmesh.mesh.wire import mesh_error
 from slmesh.platform.ports import free_ports
-from slmesh.platform.processes import end_processes
 
 __all__ = ["VARIANTS", "Running", "Variant", "calls", "peer_server"]
 
@@ -135,11 +135,7 @@ def peer_server(
             try:
                 yield Running(variant, folder, python, ports[0], ports[1], process)
             finally:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                end_processes(process.pid, grace_s=1.0)
-                process.wait()
+                end_child(process)
 
 
 def _write(
