@@ -12,12 +12,22 @@ from html import escape
 
 import numpy as np
 
-__all__ = ["confusion", "curves", "reliability", "risk_coverage"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "RED",
+    "confusion",
+    "curves",
+    "reliability",
+    "risk_coverage",
+    "svg_document",
+    "svg_text",
+]
 
 _LEFT, _TOP, _SIDE = 56, 34, 240
 _WIDTH, _HEIGHT = _LEFT + _SIDE + 20, _TOP + _SIDE + 48
-_INK, _GREY, _BLUE, _RED = "#222", "#999", "#2b6cb0", "#c53030"
-_COLOURS = (_BLUE, _RED, "#2f855a", "#6b46c1", "#b7791f")
+_INK, GREY, BLUE, RED = "#222", "#999", "#2b6cb0", "#c53030"
+_COLOURS = (BLUE, RED, "#2f855a", "#6b46c1", "#b7791f")
 _BINS = 15
 _WORST = 10
 _CELL = 26
@@ -33,7 +43,7 @@ def reliability(confidences: np.ndarray, right: np.ndarray) -> str:
         right: bool (B,).
     """
     places = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
-    shapes = [_line([(0, 0), (1, 1)], _GREY, dashed=True)]
+    shapes = [_line([(0, 0), (1, 1)], GREY, dashed=True)]
     for place in range(_BINS):
         chosen = places == place
         if not chosen.any():
@@ -44,10 +54,10 @@ def reliability(confidences: np.ndarray, right: np.ndarray) -> str:
         height = share * _SIDE
         shapes.append(
             f'<rect x="{_LEFT + place * width:.1f}" y="{_TOP + _SIDE - height:.1f}"'
-            f' width="{width - 1:.1f}" height="{height:.1f}" fill="{_BLUE}" opacity="0.2"/>'
+            f' width="{width - 1:.1f}" height="{height:.1f}" fill="{BLUE}" opacity="0.2"/>'
         )
         x, y = _place(mean, accuracy)
-        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{_BLUE}"/>')
+        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{BLUE}"/>')
     title = f"Reliability, {len(right):,} rows (bars: share of rows)"
     return _frame(title, "confidence", "accuracy", shapes)
 
@@ -69,7 +79,7 @@ def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> str:
     points = [((at + 1) / len(order), float(wrong[at]) / most) for at in chosen]
     area = float(wrong.mean()) if len(wrong) else 0.0
     title = f"Risk over coverage, area {area:.4f}"
-    return _frame(title, "share answered", "error", [_line(points, _RED)], top=most)
+    return _frame(title, "share answered", "error", [_line(points, RED)], top=most)
 
 
 def curves(
@@ -96,10 +106,7 @@ def curves(
         inside = [(x / right, y / top) for x, y in points if 0 <= x <= right]
         shapes.append(_line(inside, colour))
         y = _TOP + _SIDE - 10 - 14 * (len(lines) - 1 - at)
-        shapes.append(
-            f'<text x="{_LEFT + _SIDE - 8}" y="{y}" text-anchor="end" fill="{colour}">'
-            f"{escape(name)}</text>"
-        )
+        shapes.append(svg_text(_LEFT + _SIDE - 8, y, name, anchor="end", colour=colour))
     return _frame(title, below, beside, shapes, top=top, right=right)
 
 
@@ -124,16 +131,16 @@ def confusion(truth: Sequence[str], found: Sequence[str]) -> str:
     for row, right in enumerate(labels):
         y = top + row * _CELL
         total = max(1, sum(counts[right, given] for given in ranked))
-        shapes.append(_text(left - 6, y + 17, _short(right), anchor="end"))
+        shapes.append(svg_text(left - 6, y + 17, _short(right), anchor="end"))
         for column, given in enumerate(labels):
             x, count = left + column * _CELL, counts[right, given]
-            colour = _BLUE if right == given else _RED
+            colour = BLUE if right == given else RED
             shapes.append(
                 f'<rect x="{x}" y="{y}" width="{_CELL - 1}" height="{_CELL - 1}" fill="{colour}"'
                 f' fill-opacity="{count / total:.2f}" stroke="#ddd"/>'
             )
             if count:
-                shapes.append(_text(x + _CELL / 2 - 0.5, y + 17, str(count), anchor="middle"))
+                shapes.append(svg_text(x + _CELL / 2 - 0.5, y + 17, str(count), anchor="middle"))
     for column, given in enumerate(labels):
         x = left + column * _CELL + 17
         shapes.append(
@@ -141,29 +148,29 @@ def confusion(truth: Sequence[str], found: Sequence[str]) -> str:
             f"{escape(_short(given))}</text>"
         )
     title = f"The {len(labels)} labels with the most mistakes (rows: right, columns: given)"
-    shapes.append(_text(10, 20, title, bold=True))
-    return _svg(max(left + side + 110, 520), top + side + 16, shapes)
+    shapes.append(svg_text(10, 20, title, bold=True))
+    return svg_document(max(left + side + 110, 520), top + side + 16, shapes)
 
 
 def _frame(
     title: str, below: str, beside: str, shapes: list[str], top: float = 1.0, right: float = 1.0
 ) -> str:
     """Draw a square plot with axes from 0 to `right` and from 0 to `top`."""
-    parts = [_text(10, 20, title, bold=True)]
+    parts = [svg_text(10, 20, title, bold=True)]
     parts.append(
-        f'<rect x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="{_GREY}"/>'
+        f'<rect x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="{GREY}"/>'
     )
     for step in (0.0, 0.5, 1.0):
         x, y = _place(step, step)
-        parts.append(_text(x, _TOP + _SIDE + 16, f"{step * right:.3g}", anchor="middle"))
-        parts.append(_text(_LEFT - 6, y + 4, f"{step * top:.3g}", anchor="end"))
-    parts.append(_text(_LEFT + _SIDE / 2, _TOP + _SIDE + 36, below, anchor="middle"))
+        parts.append(svg_text(x, _TOP + _SIDE + 16, f"{step * right:.3g}", anchor="middle"))
+        parts.append(svg_text(_LEFT - 6, y + 4, f"{step * top:.3g}", anchor="end"))
+    parts.append(svg_text(_LEFT + _SIDE / 2, _TOP + _SIDE + 36, below, anchor="middle"))
     middle = _TOP + _SIDE / 2
     parts.append(
         f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">'
         f"{escape(beside)}</text>"
     )
-    return _svg(_WIDTH, _HEIGHT, parts + shapes)
+    return svg_document(_WIDTH, _HEIGHT, parts + shapes)
 
 
 def _place(x: float, y: float) -> tuple[float, float]:
@@ -176,16 +183,27 @@ def _line(points: Sequence[tuple[float, float]], colour: str, *, dashed: bool = 
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"{dash}/>'
 
 
-def _text(x: float, y: float, words: str, *, anchor: str = "start", bold: bool = False) -> str:
+def svg_text(
+    x: float,
+    y: float,
+    words: str,
+    *,
+    anchor: str = "start",
+    colour: str = "",
+    bold: bool = False,
+) -> str:
+    """Return words at a place; in the document's ink where no colour is named."""
+    fill = f' fill="{colour}"' if colour else ""
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{weight}>{escape(words)}</text>'
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{fill}{weight}>{escape(words)}</text>'
 
 
 def _short(label: str) -> str:
     return label if len(label) <= _NAME_LENGTH else label[: _NAME_LENGTH - 1] + "…"
 
 
-def _svg(width: float, height: float, shapes: Sequence[str]) -> str:
+def svg_document(width: float, height: float, shapes: Sequence[str]) -> str:
+    """Return an SVG file of some shapes on white."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
         f' width="{width:g}" height="{height:g}" font-family="sans-serif" font-size="11"'
