@@ -16,7 +16,7 @@ from slmesh.mesh.manifest import CONTRACTS, ZONES
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
 from slmesh.policy.judge import Judge
-from slmesh.policy.policy_book import PolicyBook
+from slmesh.policy.policy_book import PolicyBook, policy_folders
 from slmesh.policy.question import Question, Ruling, Target, sorted_classes
 
 __all__ = ["Expectation", "ExpectationsFile", "Outcome", "expectations_file", "outcomes"]
@@ -89,8 +89,8 @@ class Outcome:
 
 def expectations_file(settings: Settings) -> Path:
     """Return the table that belongs to a policy: the path's last one, or the shipped one."""
-    folders = [Path(__file__).resolve().parent / "default", *settings.policy_path]
-    return next(folder / _NAME for folder in reversed(folders) if (folder / _NAME).is_file())
+    files = [folder / _NAME for folder in policy_folders(settings)]
+    return next(file for file in reversed(files) if file.is_file())
 
 
 def outcomes(file: Path, book: PolicyBook, targets: Mapping[str, Target]) -> Iterator[Outcome]:

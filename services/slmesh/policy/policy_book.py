@@ -23,7 +23,7 @@ from slmesh.mesh.settings import Settings
 from slmesh.policy.cedar_text import policies_of
 from slmesh.policy.declared import CLASSES, ClassesFile, TenantsFile
 
-__all__ = ["SCHEMA_FILE", "PolicyBook", "Rule", "load_policies", "policy_files"]
+__all__ = ["SCHEMA_FILE", "PolicyBook", "Rule", "load_policies", "policy_files", "policy_folders"]
 
 _HERE = Path(__file__).resolve().parent
 _DEFAULT = _HERE / "default"
@@ -57,7 +57,7 @@ class Rule:
 
     def error(self, message: str) -> FailedPrecondition:
         """Return the error for a rule that is wrong."""
-        return FailedPrecondition(f"{self.file}:{self.line}: {message}", reason=_REASON)
+        return _wrong(self.file, self.line, message)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,12 @@ def policy_files(settings: Settings) -> dict[str, str]:
     }
 
 
-def _files(settings: Settings) -> dict[str, Path]:
+def policy_folders(settings: Settings) -> list[Path]:
+    """Return the folders of the policy path behind the shipped one: a later one stands above.
+
+    Raises:
+        FailedPrecondition: One is not there.
+    """
     folders = [_DEFAULT]
     for folder in settings.policy_path:
         if not folder.is_dir():
@@ -134,10 +139,16 @@ def _files(settings: Settings) -> dict[str, Path]:
                 f"SLMESH_POLICY_PATH names {folder}, which is not a folder", reason=_REASON
             )
         folders.append(folder)
-    # a later folder stands above an earlier one
+    return folders
+
+
+def _files(settings: Settings) -> dict[str, Path]:
     wanted = ("*.cedar", _TENANTS, _CLASSES)
     files = {
-        file.name: file for folder in folders for pattern in wanted for file in folder.glob(pattern)
+        file.name: file
+        for folder in policy_folders(settings)
+        for pattern in wanted
+        for file in folder.glob(pattern)
     }
     return dict(sorted(files.items()))
 
@@ -148,22 +159,26 @@ def _rules(file: Path) -> Iterator[Rule]:
     except (OSError, UnicodeDecodeError) as error:
         raise FailedPrecondition(f"{file}: {error}", reason=_REASON) from None
     for line, policy in policies_of(text):
-
-        def wrong(message: str, line: int = line) -> FailedPrecondition:
-            return FailedPrecondition(f"{file}:{line}: {message}", reason=_REASON)
-
         try:
             parsed = json.loads(cedarpy.policies_to_json_str(policy))
         except ValueError as error:
-            raise wrong(f"not a policy: {error}") from None
+            raise _wrong(file, line, f"not a policy: {error}") from None
         if parsed["templates"]:
-            raise wrong("a policy has no slots here: name the principal and the resource")
+            raise _wrong(
+                file, line, "a policy has no slots here: name the principal and the resource"
+            )
         (declared,) = parsed["staticPolicies"].values()
         name = declared.get("annotations", {}).get("id") or ""
         if not _ID.fullmatch(name):
-            raise wrong('a policy needs a name for receipts: put @id("its-name") before it')
+            raise _wrong(
+                file, line, 'a policy needs a name for receipts: put @id("its-name") before it'
+            )
         speaks_of = frozenset(_entities(declared))
         yield Rule(name, file, line, policy, declared["effect"], speaks_of)
+
+
+def _wrong(file: Path, line: int, message: str) -> FailedPrecondition:
+    return FailedPrecondition(f"{file}:{line}: {message}", reason=_REASON)
 
 
 def _entities(node: Any) -> Iterator[tuple[str, str]]:
