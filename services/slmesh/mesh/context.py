@@ -30,16 +30,15 @@ POLICY_KEY = "slmesh-policy-context"
 """What the policy decided on, sealed; see ``slmesh.policy.seal``."""
 
 DEFAULT_TENANT = "default"
-_LONGEST_VALUE = 256
-_LIMITED_KEYS = (
-    APPLICATION_KEY,
-    TENANT_KEY,
-    DECISION_KEY,
-    DATA_CLASSES_KEY,
-    SUBJECT_KEY,
-    POLICY_KEY,
-)
-_LONGEST_SEAL = 4096
+_LONGEST = {
+    APPLICATION_KEY: 256,
+    TENANT_KEY: 256,
+    DECISION_KEY: 256,
+    DATA_CLASSES_KEY: 256,
+    SUBJECT_KEY: 256,
+    POLICY_KEY: 4096,
+}
+"""The most characters of a value of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,7 @@ class RequestContext:
             InvalidArgument: A value of ours cannot be read.
         """
         found = {key: value for key, value in metadata if isinstance(value, str)}
-        for key in _LIMITED_KEYS:
-            longest = _LONGEST_SEAL if key == POLICY_KEY else _LONGEST_VALUE
+        for key, longest in _LONGEST.items():
             if len(found.get(key, "")) > longest:
                 raise InvalidArgument(
                     f"metadata key '{key}' is longer than {longest} characters",
