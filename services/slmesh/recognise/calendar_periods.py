@@ -11,7 +11,7 @@ from datetime import date
 from functools import lru_cache
 
 from slmesh.recognise.day import added
-from slmesh.recognise.day_names import names_of
+from slmesh.recognise.day_names import any_of, names_of
 from slmesh.recognise.period import SHIFTS, Period, unit_around
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
@@ -88,8 +88,7 @@ _AMBIGUOUS_MONTHS = frozenset({"may", "march", "mar", "sun", "jan", "dec"})
 
 @lru_cache(maxsize=64)
 def _month_pattern(locale: str) -> re.Pattern[str]:
-    months = names_of(locale).months
-    month = "|".join(re.escape(name) for name in sorted(months, key=len, reverse=True))
+    month = any_of(names_of(locale).months)
     return re.compile(
         rf"\b(?:(?P<before>{_FOUR})[ /-]"
         r"|(?P<cue>in|during|for|since|of|all|until|by|from|between|to|through|till|and|after|before|early"

@@ -11,30 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import time
 
-_HOURS = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-    "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
-}  # fmt: skip
-_TEENS = {
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
-    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
-}  # fmt: skip
-_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
+from slmesh.recognise.number_words import DIGITS, TEENS, TENS
+
+_HOURS = DIGITS | {"ten": 10, "eleven": 11, "twelve": 12}
+_TENS = {word: value for word, value in TENS.items() if value < 60}
 _MINUTES = (
-    _HOURS
-    | _TEENS
+    DIGITS
+    | TEENS
     | _TENS
-    | {
-        f"{tens} {unit}": value + _HOURS[unit]
-        for tens, value in _TENS.items()
-        for unit in list(_HOURS)[:9]
-    }
-    | {f"{oh} {unit}": _HOURS[unit] for oh in ("oh", "o") for unit in list(_HOURS)[:9]}
+    | {f"{tens} {unit}": _TENS[tens] + DIGITS[unit] for tens in _TENS for unit in DIGITS}
+    | {f"{oh} {unit}": DIGITS[unit] for oh in ("oh", "o") for unit in DIGITS}
     | {"half": 30, "quarter": 15}
 )
 _USUAL_MINUTES = frozenset({"five", "ten", "twenty", "twenty five", "quarter", "half"})
 """What is said before "to six" without being a range of numbers."""
-_UNDER_TEN = frozenset(list(_HOURS)[:9]) | {"half", "quarter"}
+_UNDER_TEN = DIGITS.keys() | {"half", "quarter"}
 _SPOKEN = "|".join(
     word.replace(" ", "[ -]")
     for word in sorted(_MINUTES, key=len, reverse=True)

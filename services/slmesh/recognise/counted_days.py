@@ -81,7 +81,7 @@ def beside_days(reading: Reading, found: Sequence[Day]) -> Iterator[Day]:
         length = ends.get(day.start - len(beside.group()))
         if beside.group("side").lower() == "on" and (length is None or length.unit != "week"):
             continue  # only "a week on monday" counts from a day
-        if length is not None and length.unit not in ("second", "minute", "hour"):
+        if length is not None and length.unit not in CLOCK_UNITS:
             sign = -1 if beside.group("side").lower() == "before" else 1
             yield Day(length.start, day.end, moved(day.value, sign, length))
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
-from slmesh.recognise.counted_days import moved
+from slmesh.recognise.counted_days import CLOCK_UNITS, moved
 from slmesh.recognise.day import Day, added
-from slmesh.recognise.day_names import DAY_WORDS
+from slmesh.recognise.day_names import DAY_WORD, DAY_WORDS
 from slmesh.recognise.durations import Length, lengths
 from slmesh.recognise.feasts import FEAST, feast_in, next_feast
 from slmesh.recognise.period import SHIFTS, Period, first_week_of, unit_around
@@ -36,9 +36,8 @@ _COUNTS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "couple": 2, "couple of": 2,
 }  # fmt: skip
-_ORDINALS = "|".join(word.replace(" ", "[ -]") for word in sorted(DAY_WORDS, key=len, reverse=True))
 _NUMBERED = re.compile(
-    rf"\b(?:the[ ])?(?P<ordinal>last|{_ORDINALS}|[0-9]{{1,2}}(?:st|nd|rd|th))[ ]"
+    rf"\b(?:the[ ])?(?P<ordinal>last|{DAY_WORD}|[0-9]{{1,2}}(?:st|nd|rd|th))[ ]"
     r"(?:(?P<count>[1-9]|two|three|four|five|six)[ ])?(?P<unit>day|week|month|quarter|weekend)s?"
     r"[ ](?:of|in)[ ](?:the[ ])?$",
     re.IGNORECASE,
@@ -68,7 +67,7 @@ _FREE_DAYS = re.compile(
 def lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
     """Find "the last 3 months", "next two weeks", "2 next days", "the next couple weeks"."""
     for length in reading.once(lengths):
-        if length.unit in ("second", "minute", "hour", "weekend"):
+        if length.unit in CLOCK_UNITS or length.unit == "weekend":
             continue
         before = _BEFORE_LENGTH.search(reading.text[max(0, length.start - 12) : length.start])
         if not before:
@@ -183,7 +182,7 @@ def from_days(reading: Reading, found_days: Sequence[Day]) -> Iterator[Period]:
             yield Period(week.start(), day.end, monday, monday + timedelta(days=7))
     for length in reading.once(lengths):
         joint = _STARTING.match(text, length.end)
-        if joint is None or length.unit in ("second", "minute", "hour"):
+        if joint is None or length.unit in CLOCK_UNITS:
             continue
         lasting = _FOR.search(text, max(0, length.start - 5), length.start)
         first = by_start.get(joint.end())

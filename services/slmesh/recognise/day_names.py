@@ -7,10 +7,12 @@ day they mean.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from slmesh.recognise.locales import writing
+from slmesh.recognise.number_words import DIGITS, TEENS
 from slmesh.recognise.year_words import YEAR_WORDS
 
 _MORE_WEEKDAYS = {"tues": 1, "thur": 3, "thurs": 3, "weds": 2}
@@ -20,20 +22,21 @@ DAY_WORDS = {
     "fourteenth": 14, "fifteenth": 15, "sixteenth": 16, "seventeenth": 17, "eighteenth": 18,
     "nineteenth": 19, "twentieth": 20, "thirtieth": 30, "thirty first": 31,
 }  # fmt: skip
-CARDINALS = {
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
-    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30,
-    "thirty one": 31,
-}  # fmt: skip
-CARDINALS |= {
-    f"twenty {word}": 20 + value
-    for value, word in enumerate(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), start=1
-    )
-}
+CARDINALS = TEENS | {"twenty": 20, "thirty": 30, "thirty one": 31}
+CARDINALS |= {f"twenty {word}": 20 + value for word, value in DIGITS.items()}
 _FOUR = r"(?:19|20)[0-9]{2}"
 _TWO = r"(?:3[01]|[12][0-9]|0?[1-9])"
 DAY_WORDS |= {f"twenty {word}": 20 + value for word, value in list(DAY_WORDS.items()) if value < 10}
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Return the pattern of any of some names, the longer ones tried first."""
+    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+
+
+DAY_WORD = rf"(?:{any_of(DAY_WORDS)})".replace("\\ ", "[ -]")
+"""Pattern of a day of the month in words: "twenty first"."""
+_CARDINAL = any_of(CARDINALS).replace("\\ ", "[ -]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,8 @@ def names_of(locale: str) -> DayNames:
     english, own = writing("en-GB"), writing(locale)
     months = english.months | own.months | {"sep": 9, "sept": 9}
     weekdays = english.weekdays | _MORE_WEEKDAYS | own.weekdays
-    month = _any(months)
-    day = rf"(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>[ ]?(?:st|nd|rd|th)\b)?|(?P<word>{_words()}))"
+    month = any_of(months)
+    day = rf"(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>[ ]?(?:st|nd|rd|th)\b)?|(?P<word>{DAY_WORD}))"
     year = (
         r"(?:(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/])|[ ]?,[ ]?)"
         r"(?:(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
@@ -63,7 +66,7 @@ def names_of(locale: str) -> DayNames:
         r"|(?:[ ]of[ ]|(?<=[a-z])[-/])(?P<short>[0-9]{2})(?![\w:/.-])"
         r"|(?=[ ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[ ](?P<late>(?:19|20)[0-9]{2})(?!\w)))?"
     )
-    weekday = _any(weekdays)
+    weekday = any_of(weekdays)
     week = rf"(?:(?P<weekday>{weekday})\.?,?[ ](?:the[ ]|on[ ])?)?"
     beside = rf"(?:[ ]?\((?:{weekday})\))?"
     return DayNames(
@@ -77,7 +80,7 @@ def names_of(locale: str) -> DayNames:
         ),
         re.compile(
             rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?"
-            rf"(?:{day}|(?P<cardinal>{_any(CARDINALS).replace(chr(92) + ' ', '[ -]')})\b"
+            rf"(?:{day}|(?P<cardinal>{_CARDINAL})\b"
             rf"(?![ ](?:hundred|thousand|people|pounds|dollars|per)))"
             rf"(?![\w:/%]|[.,][0-9]|-[0-9](?![0-9]?:)|[ ]?[ap]\.?m\b){year}{beside}",
             re.IGNORECASE,
@@ -87,7 +90,7 @@ def names_of(locale: str) -> DayNames:
             r"(?:(?P<which>this|next|last|coming|past|previous|following|upcoming)[ ])?"
             rf"(?P<weekday>{weekday})\b"
             r"(?:,?[ ](?:(?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b"
-            rf"|the[ ](?P<word>{_words()})\b(?![ ](?:week|month|quarter|day|time|half|one)s?\b)"
+            rf"|the[ ](?P<word>{DAY_WORD})\b(?![ ](?:week|month|quarter|day|time|half|one)s?\b)"
             r"|(?P<bare>3[01]|[12][0-9])(?=$|[.,;!?)](?![0-9])|[ ](?:at|from|for)\b)))?"
             r"(?:[ ](?:of[ ])?(?:the[ ])?(?:(?P<after>next|last|this|previous|following|coming)[ ]week"
             r"|(?P<coming>coming)"
@@ -105,15 +108,3 @@ def names_of(locale: str) -> DayNames:
             re.IGNORECASE,
         ),
     )
-
-
-def _any(names: dict[str, int]) -> str:
-    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-
-
-def _words() -> str:
-    return _any(DAY_WORDS).replace("\\ ", "[ -]")
-
-
-DAY_WORD = rf"(?:{_words()})"
-"""Pattern of a day of the month in words: "twenty first"."""

@@ -23,8 +23,10 @@ from slmesh.recognise.counted_days import beside_days, counted_days, with_weekda
 from slmesh.recognise.day import Day, added, date_of, full_year, last_date, next_date
 from slmesh.recognise.day_names import CARDINALS, DAY_WORD, DAY_WORDS, DayNames, names_of
 from slmesh.recognise.feasts import feasts, latest_feast
+from slmesh.recognise.match import longest
 from slmesh.recognise.month_weekdays import first_and_last_days, weekdays_of_months
 from slmesh.recognise.numeric_days import numeric_days
+from slmesh.recognise.period import SHIFTS
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
 from slmesh.recognise.year_words import year_of_words
@@ -59,14 +61,7 @@ def days(reading: Reading) -> list[Day]:
     counted = [*counted_days(reading, today), *beside_days(reading, found)]
     found += counted
     found.extend(with_weekdays(reading, counted, found))
-    found.sort(key=lambda day: (day.start, -day.end))
-    kept: list[Day] = []
-    for day in found:
-        if not kept or day.start >= kept[-1].end:
-            kept.append(day)
-        elif day.end - day.start > kept[-1].end - kept[-1].start:
-            kept[-1] = day
-    return [_told(reading, day, today) for day in kept]
+    return [_told(reading, day, today) for day in longest(found)]
 
 
 def _told(reading: Reading, day: Day, today: date) -> Day:
@@ -205,9 +200,6 @@ def _weekday(reading: Reading, today: date) -> Iterator[Day]:
         yield Day(*found.span(), value, "match" if _numbered_day(found) else every)
 
 
-_WEEKS = {"next": 1, "following": 1, "coming": 1, "this": 0, "last": -1, "previous": -1}
-
-
 def _numbered_day(found: re.Match[str]) -> int:
     """Return the day of the month beside a weekday, or 0."""
     word = (found.group("word") or "").lower().replace("-", " ")
@@ -221,7 +213,7 @@ def _weekday_value(found: re.Match[str], weekday: int, today: date) -> date | No
         return _day_on_weekday(day, weekday, today)
     week = (found.group("week") or found.group("after") or "").lower()
     if week:
-        return monday + timedelta(days=weekday + 7 * _WEEKS[week])
+        return monday + timedelta(days=weekday + 7 * SHIFTS[week])
     which = (found.group("which") or "").lower()
     if which in ("next", "following"):
         return monday + timedelta(days=7 + weekday)
@@ -285,7 +277,7 @@ def _of_month(reading: Reading, today: date) -> Iterator[Day]:
         if word and not month and not _ON_THE.search(text, max(0, start - 12), start):
             continue  # "the second" of a list
         if month in ("this", "next", "last"):
-            first = added(today.replace(day=1), {"this": 0, "next": 1, "last": -1}[month], "month")
+            first = added(today.replace(day=1), SHIFTS[month], "month")
             yield Day(start, found.end(), date_of(first.year, first.month, day) if first else None)
         elif (
             (word or found.group("tail"))
@@ -305,8 +297,7 @@ _DAY_OF_MONTH = re.compile(
 def _after_month(reading: Reading, today: date) -> Iterator[Day]:
     """Read "next month on the 20th"."""
     for found in _DAY_OF_MONTH.finditer(reading.text):
-        shift = {"this": 0, "next": 1, "last": -1}[found.group("which").lower()]
-        first = added(today.replace(day=1), shift, "month")
+        first = added(today.replace(day=1), SHIFTS[found.group("which").lower()], "month")
         value = date_of(first.year, first.month, int(found.group("day"))) if first else None
         yield Day(*found.span(), value)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from slmesh.recognise.day import Day, date_of, easter, nth_weekday
+from slmesh.recognise.period import SHIFTS
 
 _FIXED = {
     "christmas eve": (12, 24), "christmas day": (12, 25), "christmas": (12, 25), "xmas": (12, 25),
@@ -53,8 +54,7 @@ def feasts(text: str, today: date) -> Iterator[Day]:
         if found.group("year"):
             yield Day(*found.span(), feast_in(name, int(found.group("year"))))
         elif relative:
-            shift = {"this": 0, "next": 1, "last": -1}[relative]
-            yield Day(*found.span(), feast_in(name, today.year + shift))
+            yield Day(*found.span(), feast_in(name, today.year + SHIFTS[relative]))
         else:
             last = (found.group("which") or "").lower() in ("last", "previous", "past")
             value = latest_feast(name, today) if last else next_feast(name, today)

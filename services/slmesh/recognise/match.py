@@ -1,12 +1,15 @@
 """What a recogniser finds, and what it has to know about the writer to find it.
 
-This module knows no kind and no pattern: it holds the two records that every recogniser shares.
+This module knows no kind and no pattern: it holds the two records that every recogniser shares, and
+how overlapping readings of one recogniser are settled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,25 @@ class Context:
 def match_at(kind: str, text: str, start: int, end: int, value: Value) -> Match:
     """Return the match of text[start:end]."""
     return Match(kind, start, end, text[start:end], value)
+
+
+class _Placed(Protocol):
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+P = TypeVar("P", bound=_Placed)
+
+
+def longest(found: Iterable[P]) -> list[P]:
+    """Return what stands in a text in order, without overlaps: the longest, of equals the first."""
+    kept: list[P] = []
+    for item in sorted(found, key=lambda item: (item.start, -item.end)):
+        if not kept or item.start >= kept[-1].end:
+            kept.append(item)
+        elif item.end - item.start > kept[-1].end - kept[-1].start:
+            kept[-1] = item
+    return kept

@@ -11,8 +11,8 @@ from datetime import date
 from functools import lru_cache
 
 from slmesh.recognise.day import Day, added, nth_weekday
-from slmesh.recognise.day_names import names_of
-from slmesh.recognise.period import unit_around
+from slmesh.recognise.day_names import any_of, names_of
+from slmesh.recognise.period import SHIFTS, unit_around
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
 
@@ -25,8 +25,7 @@ _NUMBERS = {
 @lru_cache(maxsize=64)
 def _pattern(locale: str) -> re.Pattern[str]:
     names = names_of(locale)
-    weekday = "|".join(map(re.escape, sorted(names.weekdays, key=len, reverse=True)))
-    month = "|".join(map(re.escape, sorted(names.months, key=len, reverse=True)))
+    weekday, month = any_of(names.weekdays), any_of(names.months)
     return re.compile(
         rf"\b(?P<number>{'|'.join(_NUMBERS)})[ ](?P<weekday>{weekday})[ ](?:(?:of|in)[ ])?(?:the[ ])?"
         rf"(?:(?P<which>this|next|last|coming|following)[ ]month\b|(?P<month>{month})\b"
@@ -37,8 +36,7 @@ def _pattern(locale: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _end_days(locale: str) -> re.Pattern[str]:
-    months = names_of(locale).months
-    month = "|".join(map(re.escape, sorted(months, key=len, reverse=True)))
+    month = any_of(names_of(locale).months)
     return re.compile(
         r"\b(?:the[ ])?(?P<number>first|last)[ ]day[ ](?:of|in)[ ](?:(?P<which>this|next|last|the)[ ]"
         rf"(?P<unit>month|year)\b|(?P<month>{month})\b(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{{2}})"
@@ -54,8 +52,7 @@ def first_and_last_days(reading: Reading, today: date) -> Iterator[Day]:
         groups = found.groupdict()
         unit = (groups["unit"] or ("month" if groups["month"] else "year")).lower()
         if groups["which"]:
-            shift = {"next": 1, "last": -1}.get(groups["which"].lower(), 0)
-            since, until = unit_around(today, unit, shift)
+            since, until = unit_around(today, unit, SHIFTS[groups["which"].lower()])
         elif groups["month"]:
             month = months[groups["month"].lower()]
             year = int(groups["year"] or today.year + (month < today.month))
@@ -73,8 +70,7 @@ def weekdays_of_months(reading: Reading, today: date) -> Iterator[Day]:
         number = _NUMBERS[found.group("number").lower()]
         weekday = names.weekdays[found.group("weekday").lower()]
         if found.group("which"):
-            shift = {"this": 0, "last": -1}.get(found.group("which").lower(), 1)
-            first = added(today.replace(day=1), shift, "month")
+            first = added(today.replace(day=1), SHIFTS[found.group("which").lower()], "month")
             value = nth_weekday(first.year, first.month, number, weekday) if first else None
         else:
             month = names.months[found.group("month").lower()]

@@ -12,18 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-_UNITS = {
-    "zero": 0, "nil": 0, "nought": 0, "naught": 0, "one": 1, "two": 2, "three": 3, "four": 4,
-    "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-}  # fmt: skip
-_TEENS = {
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15,
-    "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
-}  # fmt: skip
-_TENS = {
-    "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60,
-    "seventy": 70, "eighty": 80, "ninety": 90,
-}  # fmt: skip
+from slmesh.recognise.number_words import DIGITS, TEENS, TENS
+
 _SCALES = {
     "hundred": 10**2, "thousand": 10**3, "grand": 10**3, "lakh": 10**5, "million": 10**6,
     "crore": 10**7, "billion": 10**9, "trillion": 10**12, "dozen": 12,
@@ -42,7 +32,8 @@ _PARTS = {
     "hundredth": 100, "thousandth": 1000, "millionth": 10**6, "billionth": 10**9, "trillionth": 10**12,
 }  # fmt: skip
 
-_WORDS = _UNITS | _TEENS | _TENS
+_ZEROS = {"zero": 0, "nil": 0, "nought": 0, "naught": 0}
+_WORDS = _ZEROS | DIGITS | TEENS | TENS | {"fourty": 40}
 _WORD_PATTERN = "|".join(sorted([*_WORDS, *_SCALES], key=len, reverse=True))
 _MARKED = {
     ".": r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"

@@ -9,7 +9,7 @@ past the latest that has begun. Words are English; month names also those of the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import lru_cache
@@ -23,7 +23,8 @@ from slmesh.recognise.counted_periods import (
     parts_of_periods,
 )
 from slmesh.recognise.day import Day, added, date_of, last_date, next_date
-from slmesh.recognise.day_names import DAY_WORDS, names_of
+from slmesh.recognise.day_names import DAY_WORD, DAY_WORDS, any_of, names_of
+from slmesh.recognise.match import longest
 from slmesh.recognise.period import SHIFTS, Period
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
@@ -45,10 +46,8 @@ _NOW = re.compile(
 
 @lru_cache(maxsize=64)
 def _day_patterns(locale: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    months = names_of(locale).months
-    month = "|".join(re.escape(name) for name in sorted(months, key=len, reverse=True))
-    words = "|".join(word.replace(" ", "[ -]") for word in sorted(DAY_WORDS, key=len, reverse=True))
-    first = rf"(?P<first>(?:3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?|{words})"
+    month = any_of(names_of(locale).months)
+    first = rf"(?P<first>(?:3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?|{DAY_WORD})"
     second = first.replace("first>", "second>", 1)
     to = r"[ ]?(?:to|until|till|til|through|thru|and|-|\u2013|\u2014)[ ]?(?:the[ ])?"
     year = r"(?:,?[ ](?:of[ ]|in[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?"
@@ -92,15 +91,9 @@ def periods(reading: Reading, found_days: Sequence[Day]) -> Iterator[Period]:
     yield from _between(reading, found_days, wholes, today)
 
 
-def _longest(found: Iterator[Period]) -> list[Period]:
-    """Return the periods in order without overlaps, the longest of each place."""
-    kept: list[Period] = []
-    for period in sorted(found, key=lambda item: (item.start, -item.end, item.weak)):
-        if not kept or period.start >= kept[-1].end:
-            kept.append(period)
-        elif period.end - period.start > kept[-1].end - kept[-1].start:
-            kept[-1] = period
-    return kept
+def _longest(found: Iterable[Period]) -> list[Period]:
+    """Return the periods in order without overlaps; of two as long a weak one gives way."""
+    return longest(sorted(found, key=lambda period: period.weak))
 
 
 def _days_of_month(reading: Reading, today: date) -> Iterator[Period]:
@@ -140,7 +133,7 @@ def _between(
     points = [_point(day) for day in found_days] + list(wholes)
     tomorrow = today + timedelta(days=1)
     points += [Period(*found.span(), today, tomorrow) for found in _NOW.finditer(text)]
-    ordered = _longest(iter(points))
+    ordered = _longest(points)
     for first, second in pairwise(ordered):
         before = _FROM.search(text[max(0, first.start - 14) : first.start])
         joint = _AND.get(before.group("word").lower()) if before else None

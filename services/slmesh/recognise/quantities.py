@@ -80,10 +80,7 @@ class _Reader:
                 return None
         return self._tokens[index]
 
-    def take(self) -> None:
-        self._index += 1
-
-    def take_all(self, count: int) -> None:
+    def take(self, count: int = 1) -> None:
         self._index += count
 
     def ends_at(self, token: Token) -> bool:
@@ -207,8 +204,7 @@ def _open(reader: _Reader, opening: Token) -> bool:
     if opening.kind == "half" and following is not None and following.kind in ("a", "scale"):
         scale = following if following.kind == "scale" else reader.peek(2)
         if scale is not None and scale.kind == "scale":
-            for _ in range(2 if following.kind == "scale" else 3):
-                reader.take()
+            reader.take(2 if following.kind == "scale" else 3)
             reader.group = scale.value / 2
             return True
     return False
@@ -220,12 +216,12 @@ def _open_part(reader: _Reader, part: Token) -> bool:
     scale = reader.peek(2)
     if scale is not None and scale.kind == "scale" and bottom in (2, 4):
         reader.group = scale.value / bottom
-        reader.take_all(3)
+        reader.take(3)
         return True
     if (part.kind == "part" and bottom <= 2) or not reader.ends_at(part):
         return False
     reader.group = 1 / bottom
-    reader.take_all(2)
+    reader.take(2)
     return True
 
 
@@ -234,7 +230,7 @@ def _open_quarter(reader: _Reader, scale: Token) -> bool:
     if scale.kind != "scale" or scale.value < 1000:
         return False
     reader.group = scale.value / 4
-    reader.take_all(2)
+    reader.take(2)
     return True
 
 
@@ -292,7 +288,7 @@ def _takes_scale_of(reader: _Reader) -> None:
             continue
         if tuple(token.kind for token in tokens if token is not None) == kinds:
             reader.total *= scale.value
-            reader.take_all(width)
+            reader.take(width)
             return
 
 
@@ -312,7 +308,7 @@ def _takes_compound_part(reader: _Reader, tens: Token) -> bool:
     if count == 1 and not reader.ends_at(unit):
         return False
     reader.group = count / (tens.value + unit.value)
-    reader.take_all(2)
+    reader.take(2)
     return True
 
 
@@ -329,15 +325,14 @@ def _takes_and_parts(reader: _Reader) -> bool:
     if scale is not None and scale.kind == "scale" and scale.value < reader.smallest_scale:
         reader.total += (reader.group or Decimal(0)) + scale.value * count.value / part.value
         reader.group = None
-        reader.take_all(4)
+        reader.take(4)
         return True
     if reader.last_scaled and reader.group is None:
         # of the scale: "five billion and three quarters"
         reader.total += reader.smallest_scale * count.value / part.value
     else:
         reader.group = (reader.group or Decimal(0)) + count.value / part.value
-    for _ in range(3):
-        reader.take()
+    reader.take(3)
     return True
 
 
@@ -362,8 +357,7 @@ def _takes_and(reader: _Reader) -> bool:
         reader.total += reader.smallest_scale / 2
     else:
         reader.group = (reader.group or Decimal(0)) + Decimal("0.5")
-    for _ in range(3 if following.kind == "a" else 2):
-        reader.take()
+    reader.take(3 if following.kind == "a" else 2)
     return True
 
 
@@ -375,7 +369,7 @@ def _takes_fraction(reader: _Reader) -> bool:
         if reader.group is None or len(digits_after) != written.end - written.start:
             return False
         reader.group += Decimal(f"0.{digits_after}")
-        reader.take_all(2)
+        reader.take(2)
         return True
     digits: list[str] = []
     while (token := reader.peek(1 + len(digits))) is not None:
@@ -390,6 +384,5 @@ def _takes_fraction(reader: _Reader) -> bool:
     if not digits or len(digits) > LONGEST:
         return False
     reader.group = (reader.group or Decimal(0)) + Decimal("0." + "".join(digits))
-    for _ in range(1 + len(digits)):
-        reader.take()
+    reader.take(1 + len(digits))
     return True
