@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmesh.cli.output import JsonOption, print_json, print_table, stderr
+from slmesh.cli.output import JsonOption, print_json, print_table, remark
 from slmesh.mesh.settings import load_settings
 
 __all__ = ["bench_slm"]
@@ -55,7 +55,7 @@ def bench_slm(
         rounds=rounds,
         seconds=seconds,
         plots=plots,
-        on_progress=lambda step: stderr.print(f"[dim]{step}[/]", highlight=False),
+        on_progress=remark,
     )
     if as_json:
         print_json(figures)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from slmesh.api.route.v1 import route_pb2
 from slmesh.library import Mesh
 from slmesh.mesh.settings import Settings, load_settings
 
@@ -49,3 +50,12 @@ class Connection:
                 return await work(mesh, settings)
 
         return asyncio.run(with_mesh())
+
+    def explain(self, decision_id: str) -> route_pb2.ExplainResponse:
+        """Return how the router explains a decision it has made."""
+        request = route_pb2.ExplainRequest(decision_id=decision_id)
+
+        async def work(mesh: Mesh, _: Settings) -> route_pb2.ExplainResponse:
+            return await mesh.explain(request)
+
+        return self.run(work)

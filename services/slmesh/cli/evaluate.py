@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from slmesh.cli.bench_small import bench_slm
-from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar, stderr
+from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar, remark
 from slmesh.evaluation.cases import Cases
 from slmesh.evaluation.subject import Subject
 from slmesh.mesh.client import Mesh
@@ -77,7 +77,7 @@ def _eval(
     data += more or []
     cases = read_cases(data, subject, format_name=format_name, split=split, limit=limit)
     for note in cases.notes:
-        stderr.print(f"[dim]{note}[/]", highlight=False)
+        remark(note)
     figures = _rounded(asyncio.run(_measure(subject, cases, settings, address)))
     if as_json:
         print_json(figures)
@@ -94,7 +94,7 @@ def _bench_hop(
     from slmesh.cli.lifecycle import _require_mesh_extra
 
     _require_mesh_extra()
-    _show_bench("hop", run(load_settings(), rounds=rounds, on_progress=_step), as_json)
+    _show_bench("hop", run(load_settings(), rounds=rounds, on_progress=remark), as_json)
 
 
 def _bench_memory(as_json: JsonOption = False) -> None:
@@ -123,11 +123,7 @@ def _bench_startup(
     from slmesh.cli.lifecycle import _require_mesh_extra
 
     _require_mesh_extra()
-    _show_bench("startup", run(load_settings(), rounds=rounds, on_progress=_step), as_json)
-
-
-def _step(step: str) -> None:
-    stderr.print(f"[dim]{step}[/]", highlight=False)
+    _show_bench("startup", run(load_settings(), rounds=rounds, on_progress=remark), as_json)
 
 
 def _show_bench(what: str, figures: dict[str, Any], as_json: bool) -> None:

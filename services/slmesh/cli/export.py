@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slmesh.cli.output import JsonOption, console, print_json, stderr
+from slmesh.cli.output import JsonOption, console, print_json, remark
 from slmesh.mesh.catalog import find_manifest
 from slmesh.mesh.settings import load_settings
 
@@ -29,10 +29,7 @@ def _export(
 
     settings = load_settings()
 
-    def report(step: str, _: float) -> None:
-        stderr.print(f"[dim]{step}[/]", highlight=False)
-
-    made = export_service(find_manifest(name, settings), settings, to, report)
+    made = export_service(find_manifest(name, settings), settings, to, lambda step, _: remark(step))
     if as_json:
         print_json(
             {

@@ -7,13 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slmesh.api.route.v1 import route_pb2
-from slmesh.cli.output import JsonOption, console, print_json, print_table, progress_bar, stderr
+from slmesh.cli.connection import Connection
+from slmesh.cli.output import (
+    JsonOption,
+    console,
+    print_json,
+    print_table,
+    progress_bar,
+    remark,
+    stderr,
+)
 from slmesh.cli.rendering import enum_word, money
+from slmesh.library import Mesh
 from slmesh.mesh.errors import InvalidArgument, MeshError
 from slmesh.mesh.settings import Settings, load_settings
 
@@ -138,20 +148,17 @@ def _run(
 ) -> None:
     """Run a flow over the texts of a file, and count which ways they took, and how fast."""
     from slmesh.evaluation.formats import open_file
-    from slmesh.library import Mesh
 
     texts = []
     for path in data:
         file = open_file(path)
         texts += [row.text(file.format.text) for row in file.rows]
     texts = texts[:limit]
-    settings = load_settings()
+    connection = Connection(address, local=not address, settings=load_settings())
+    started_s = time.perf_counter()
+    with progress_bar(f"run {name}", len(texts)) as advance:
 
-    async def work(advance: Any) -> list[route_pb2.Decision]:
-        mesh = (
-            Mesh.connect(address, settings=settings) if address else Mesh.local(settings=settings)
-        )
-        async with mesh:
+        async def work(mesh: Mesh, _: Settings) -> list[route_pb2.Decision]:
             decisions: list[route_pb2.Decision] = []
             for start in range(0, len(texts), batch):
                 requests = [
@@ -162,14 +169,12 @@ def _run(
                 advance(len(requests))
             return decisions
 
-    started_s = time.perf_counter()
-    with progress_bar(f"run {name}", len(texts)) as advance:
-        decisions = asyncio.run(work(advance))
+        decisions = connection.run(work)
     _print_paths(name, decisions, len(texts) / (time.perf_counter() - started_s), as_json)
 
 
 async def _routed(
-    mesh: Any, requests: Sequence[route_pb2.RouteRequest]
+    mesh: Mesh, requests: Sequence[route_pb2.RouteRequest]
 ) -> list[route_pb2.Decision]:
     if len(requests) == 1:
         return [(await mesh.route(requests[0], timeout_s=120)).decision]
@@ -236,7 +241,7 @@ def _labelled(
         raise InvalidArgument(f"step '{step}' does not classify", reason="NOTHING_TO_TUNE")
     cases = read_cases(data, subject, split=split, limit=limit)
     for note in cases.notes:
-        stderr.print(f"[dim]{note}[/]", highlight=False)
+        remark(note)
     return [(case.requests()[0].text, case.expected.label) for case in cases.cases]  # type: ignore[attr-defined]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from slmesh.api.ledger.v1 import record_pb2
 from slmesh.cli.explaining import print_explanation
 from slmesh.cli.output import JsonOption, console, print_json, print_table
 from slmesh.cli.rendering import money
@@ -24,7 +25,7 @@ from slmesh.mesh.settings import Settings, load_settings
 if TYPE_CHECKING:
     from slmesh.ledger.database import Database, Filter
 
-__all__ = ["add_to", "ledger_database"]
+__all__ = ["add_to", "ledger_database", "recorded"]
 
 TenantFilter = Annotated[str, typer.Option("--tenant", help="Of this tenant only.")]
 FlowFilter = Annotated[str, typer.Option("--flow", help="Of this flow only.")]
@@ -55,7 +56,7 @@ def ledger_database(settings: Settings) -> Iterator[Database]:
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from slmesh.ledger.database import Database, database_url
+    from slmesh.ledger.database import Database, database_url, driver_message
     from slmesh.ledger.ledger import NO_LEDGER, ledger_folder
 
     folder = ledger_folder(settings)
@@ -70,12 +71,29 @@ def ledger_database(settings: Settings) -> Iterator[Database]:
         database.prepare()
         yield database
     except SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
         raise Unavailable(
-            f"the ledger's database cannot be asked: {cause}", reason="LEDGER_DATABASE_UNAVAILABLE"
+            f"the ledger's database cannot be asked: {driver_message(error)}",
+            reason="LEDGER_DATABASE_UNAVAILABLE",
         ) from None
     finally:
         database.close()
+
+
+def recorded(decision_id: str, settings: Settings) -> record_pb2.DecisionRecord:
+    """Return the record of a decision.
+
+    Raises:
+        NotFound: It is not recorded.
+        FailedPrecondition: Nothing is recorded under these settings.
+        Unavailable: The database cannot be asked.
+    """
+    from slmesh.ledger.rows import read_record
+
+    with ledger_database(settings) as database:
+        payload = database.by_decision(decision_id)
+    if payload is None:
+        raise NotFound(f"no decision '{decision_id[:64]}' is recorded", reason="DECISION_NOT_FOUND")
+    return read_record(payload)
 
 
 def _list(
@@ -109,13 +127,10 @@ def _show(
 ) -> None:
     """Show one record: what was asked, and why it was decided as it was."""
     from slmesh.ledger.export import as_json as as_json_values
-    from slmesh.ledger.rows import read_record, row_of
+    from slmesh.ledger.rows import columns_of
 
-    with ledger_database(load_settings()) as database:
-        payload = database.by_decision(decision_id)
-    if payload is None:
-        raise NotFound(f"no decision '{decision_id[:64]}' is recorded", reason="DECISION_NOT_FOUND")
-    record, row = read_record(payload), row_of(payload)
+    record = recorded(decision_id, load_settings())
+    columns = columns_of(record)
     if as_json:
         print_json(as_json_values(record))
         return
@@ -123,8 +138,8 @@ def _show(
     console.print(f"[dim]{escape(text)}[/]", highlight=False)
     print_explanation(record.explanation)
     console.print(
-        f"[dim]tenant {escape(record.tenant)}, text kept: {row['text_kept']}, recorded"
-        f" {_moment(row['record_time_us'])}, deleted {_moment(row['expire_time_us'])}, request"
+        f"[dim]tenant {escape(record.tenant)}, text kept: {columns['text_kept']}, recorded"
+        f" {_moment(columns['record_time_us'])}, deleted {_moment(columns['expire_time_us'])}, request"
         f" {record.explanation.decision.request_id} sha256:{record.request_digest}[/]",
         highlight=False,
     )

@@ -27,6 +27,7 @@ __all__ = [
     "print_json",
     "print_table",
     "progress_bar",
+    "remark",
     "stderr",
 ]
 
@@ -92,6 +93,11 @@ def print_table(
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console.print(table)
+
+
+def remark(text: str) -> None:
+    """Print a line in passing on standard error, dimmed."""
+    stderr.print(f"[dim]{text}[/]", highlight=False)
 
 
 @contextmanager

@@ -17,10 +17,9 @@ from slmesh.cli.output import (
     print_json,
     print_table,
     progress_bar,
-    stderr,
+    remark,
 )
 from slmesh.cli.rendering import enum_word
-from slmesh.library import Mesh
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.naming import suggestion
@@ -163,12 +162,7 @@ def _explain(
     as_json: JsonOption = False,
 ) -> None:
     """Tell which data of a request went to which model, by which rule, and what was kept back."""
-    request = route_pb2.ExplainRequest(decision_id=decision_id)
-
-    async def work(mesh: Mesh, _: Settings) -> route_pb2.ExplainResponse:
-        return await mesh.explain(request)
-
-    decision = Connection(address, tenant=tenant).run(work).decision
+    decision = Connection(address, tenant=tenant).explain(decision_id).decision
     if as_json:
         print_json(as_dict(decision.receipt))
         return
@@ -241,7 +235,7 @@ def _leaks(
     subject = subject_of(find_manifest(service, settings), settings, local=True)
     cases = read_cases(data, subject, split=split)
     for note in cases.notes:
-        stderr.print(f"[dim]{note}[/]", highlight=False)
+        remark(note)
 
     async def work() -> dict[str, Any]:
         with (

@@ -13,12 +13,12 @@ from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.cli.connection import AddressOption, Connection
 from slmesh.cli.explaining import said_by
-from slmesh.cli.ledger import ledger_database
+from slmesh.cli.ledger import recorded
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
 from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
 from slmesh.library import Mesh
 from slmesh.mesh.context import RequestContext
-from slmesh.mesh.errors import FailedPrecondition, NotFound
+from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.settings import Settings, load_settings
 
 __all__ = ["add_to", "differences", "facts_of"]
@@ -128,13 +128,7 @@ def facts_of(explained: route_pb2.ExplainResponse) -> Mapping[str, str]:
 
 
 def _record(decision_id: str, settings: Settings) -> record_pb2.DecisionRecord:
-    from slmesh.ledger.rows import read_record
-
-    with ledger_database(settings) as database:
-        payload = database.by_decision(decision_id)
-    if payload is None:
-        raise NotFound(f"no decision '{decision_id[:64]}' is recorded", reason="DECISION_NOT_FOUND")
-    record = read_record(payload)
+    record = recorded(decision_id, settings)
     if not record.request.text:
         raise FailedPrecondition(
             f"the text of decision '{decision_id}' is not kept, so it cannot be decided anew:"

@@ -63,12 +63,7 @@ def _explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain a decision the router has made."""
-    request = route_pb2.ExplainRequest(decision_id=decision_id)
-
-    async def work(mesh: Mesh, _: Settings) -> route_pb2.ExplainResponse:
-        return await mesh.explain(request)
-
-    _print_decision(Connection(address, tenant=tenant).run(work), as_json)
+    _print_decision(Connection(address, tenant=tenant).explain(decision_id), as_json)
 
 
 def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None:
