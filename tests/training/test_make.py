@@ -76,19 +76,24 @@ TUNING = {
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with data, an encoder, a cache and two recipes."""
     home = tmp_path_factory.mktemp("training")
-    write_weights(home / "encoder")
-    (home / "data").mkdir()
-    for name, rows in (("inside", INSIDE), ("outside", OUTSIDE)):
-        lines = "\n".join(json.dumps(row) for row in rows)
-        (home / "data" / f"{name}.jsonl").write_text(lines + "\n")
-    inside = file_entry(home, "inside") | {"kind": "in_scope", "label": "topic"}
-    outside = file_entry(home, "outside") | {"kind": "out_of_scope"}
-    write_recipe(home, "topics", "classify", [inside, outside], {"text": "buy the saw now"})
+    write_topics(home, "topics")
     levels = {'"fruit"': "fruit", '"tool"': "tool"}
     scale = file_entry(home, "inside") | {"kind": "hardness", "label": "topic", "levels": levels}
     scales = {"scales": {"hardness": ["fruit", "tool"]}}
     write_recipe(home, "hardness", "score", [scale], {"text": "buy the saw now"}, **scales)
     return home
+
+
+def write_topics(home: Path, name: str) -> None:
+    """Write an encoder, the data and a classifier's recipe into an empty folder."""
+    write_weights(home / "encoder")
+    (home / "data").mkdir()
+    for file, rows in (("inside", INSIDE), ("outside", OUTSIDE)):
+        lines = "\n".join(json.dumps(row) for row in rows)
+        (home / "data" / f"{file}.jsonl").write_text(lines + "\n")
+    inside = file_entry(home, "inside") | {"kind": "in_scope", "label": "topic"}
+    outside = file_entry(home, "outside") | {"kind": "out_of_scope"}
+    write_recipe(home, name, "classify", [inside, outside], {"text": "buy the saw now"})
 
 
 def file_entry(home: Path, name: str) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from tests.training.test_make import INSIDE, OUTSIDE, file_entry, make, write_recipe
-from tests.weights.tiny_encoder import write_weights
+from tests.training.test_make import INSIDE, make, write_topics
 
 from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest
 from slmesh.mesh.bundle import Bundle
@@ -27,14 +25,7 @@ pytest.importorskip("onnx")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("voting")
-    write_weights(home / "encoder")
-    (home / "data").mkdir()
-    for name, rows in (("inside", INSIDE), ("outside", OUTSIDE)):
-        lines = "\n".join(json.dumps(row) for row in rows)
-        (home / "data" / f"{name}.jsonl").write_text(lines + "\n")
-    inside = file_entry(home, "inside") | {"kind": "in_scope", "label": "topic"}
-    outside = file_entry(home, "outside") | {"kind": "out_of_scope"}
-    write_recipe(home, "voting", "classify", [inside, outside], {"text": "buy the saw now"})
+    write_topics(home, "voting")
     path = home / "models" / "voting" / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())
     recipe["encoder"]["neighbours"] = {"width": 0.03, "share": 0.5}
