@@ -1,7 +1,8 @@
 """What a record costs on the way of a request, and what is lost when the router is killed.
 
 The record is that of a real decision of the flow `support`; its cost is taken against a memory that
-records nothing on disk, in turns in one run.
+records nothing on disk, in turns in one run. `append` is the write alone: of a record that was made
+and redacted before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 from slmesh.api.route.v1 import route_pb2
 from slmesh.bench.killed_router import kill_router
 from slmesh.bench.machine import machine
+from slmesh.ledger.spool import Spool
+from slmesh.ledger.syncing import Syncer
 from slmesh.library import Mesh
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
@@ -100,6 +103,7 @@ async def _cost(
                 clock,
                 Metrics(),
             ),
+            "append": _Appends(folder / "append", recorded.explanation.SerializeToString()),
         }
         times_ms: dict[str, list[list[float]]] = {store: [] for store in stores}
         try:
@@ -118,6 +122,27 @@ async def _cost(
         }
         for store, found in times_ms.items()
     }
+
+
+class _Appends(MemoryDecisions):
+    """Appends to a spool a record that was made beforehand."""
+
+    def __init__(self, folder: Path, payload: bytes) -> None:
+        super().__init__(time.monotonic)
+        self._payload = payload
+        self._spool = Spool.open(folder, limit_bytes=1 << 30)
+        self._syncer = Syncer(self._spool, at_once=False, on_sync=lambda took_s, succeeded: None)
+
+    async def record(self, recorded: Recorded) -> None:
+        """Append."""
+        decision = recorded.explanation.decision
+        self._spool.append(self._payload, (decision.decision_id, decision.request_id))
+        self._syncer.appended()
+
+    def close(self) -> None:
+        """Sync and let the files go."""
+        self._syncer.close()
+        self._spool.close()
 
 
 async def _round(
