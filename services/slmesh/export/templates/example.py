@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import tokenizers
+from tokenizers import Tokenizer
 
 BASE, MIX, SALT, ALL = 0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD, 0x2545F4914F6CDD1D, 2**64 - 1
 
@@ -20,18 +20,13 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.about = json.loads((folder / "model.json").read_text("utf-8"))
         self.graph = onnxruntime.InferenceSession(folder / "model.onnx")
-        if self.about["tokens"]:
-            self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = self.about["tokens"] and Tokenizer.from_file(f"{folder}/tokenizer.json")
 
-    def bucket(self, piece: str, salt: int) -> int:
+    def bucket(self, piece: str, salt: int = SALT) -> int:
         """Return the hash of an n-gram: a polynomial of its code points, mixed twice."""
-        value = 0
-        for character in reversed(piece):
-            value = (value * BASE + ord(character)) & ALL
-        value ^= salt
-        for _ in range(2):
-            value = ((value ^ value >> 33) * MIX) & ALL
-        return value >> 64 - int(self.about["ngrams"]["bits"])
+        value = (sum(ord(c) * pow(BASE, i, ALL + 1) for i, c in enumerate(piece)) & ALL) ^ salt
+        value = (value ^ value >> 33) * MIX & ALL
+        return ((value ^ value >> 33) * MIX & ALL) >> 64 - int(self.about["ngrams"]["bits"])
 
     def inputs(self, text: str) -> dict[str, np.ndarray]:
         """Return the hashes of n-grams in and of words, how often each occurs, and the tokens."""
@@ -41,8 +36,7 @@ class Model:
             for word in (f" {word} " for word in words):
                 found.update(self.bucket(word[i : i + n], 0) for i in range(len(word) + 1 - n))
         for n in rule["word_sizes"]:
-            groups = (" ".join(words[i : i + n]) for i in range(len(words) + 1 - n))
-            found.update(self.bucket(group, SALT) for group in groups)
+            found.update(self.bucket(" ".join(words[i : i + n])) for i in range(len(words) + 1 - n))
         feed = {"buckets": np.array([*found]), "counts": np.array([*found.values()], np.float32)}
         if limit := self.about["tokens"]:
             ids = self.tokenizer.encode(text[: limit["read_code_points"]]).ids
@@ -54,8 +48,7 @@ class Model:
         feed, answers = self.inputs(text), {}
         values = iter(self.graph.run(None, feed) if feed["counts"].size else ())
         for scale, probabilities in zip(self.about["scales"], values, strict=False):
-            in_scope, by_encoder = next(values)[0], next(values)[0]
-            tier = "encoder" if by_encoder else "linear"
+            in_scope, tier = next(values)[0], "encoder" if next(values)[0] else "linear"
             abstains = bool(in_scope < scale["abstain_below"][tier])
             named = dict(zip(scale["labels"], map(float, probabilities), strict=True))
             answers[scale["name"]] = {"tier": tier, "abstains": abstains, "probabilities": named}
@@ -63,6 +56,5 @@ class Model:
 
 
 if __name__ == "__main__":
-    model = Model(Path(__file__).resolve().parent)
-    for argument in sys.argv[1:]:
-        sys.stdout.write(json.dumps(model.answer(argument), ensure_ascii=False) + "\n")
+    answers = map(Model(Path(__file__).resolve().parent).answer, sys.argv[1:])
+    sys.stdout.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
