@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from slmesh.training.column_groups import grouped_loss, nearest_in_group
+from slmesh.training.fit import CENTRE_ROWS, drawn_of_each
 from slmesh.training.lora import TunedClassifier, adapter_arrays
 from slmesh.training.tuning_run import POOL, TuningRun, load_encoder
 from slmesh.weights.fetch import Progress, silent
@@ -212,8 +213,9 @@ class _Tuning(TuningRun):
     @torch.no_grad()
     def _set_head(self) -> None:
         """Start the head from the centre of each class in the untuned encoder."""
-        embeddings = self._embedded(self.inside)
-        labels = torch.tensor(self.rows.labels, device=self.device)
+        drawn = drawn_of_each(self.rows.labels, CENTRE_ROWS, np.random.default_rng(self.seed))
+        embeddings = self._embedded([self.inside[i] for i in drawn.tolist()])
+        labels = torch.tensor(self.rows.labels[drawn], device=self.device)
         centres = torch.stack(
             [embeddings[labels == c].mean(0) for c in range(self.model.weights.shape[1])]
         )

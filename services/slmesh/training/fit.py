@@ -19,9 +19,11 @@ from slmesh.tiers.linear import LinearFeatures, LinearTier, quantise_columns
 from slmesh.tiers.ngrams import NgramHasher
 
 __all__ = [
+    "CENTRE_ROWS",
     "Scope",
     "SwitchRows",
     "best_linear_share",
+    "drawn_of_each",
     "fit_head",
     "fit_linear",
     "fit_scope",
@@ -34,6 +36,9 @@ __all__ = [
 _ALWAYS_IN_SCOPE = 30.0
 """The intercept of a scope model without any text out of scope: P(in scope) is 1."""
 
+
+CENTRE_ROWS = 500
+"""Rows of a label that its centre is taken over: more do not move it, and are embedded for nothing."""
 
 _NEVER = 1.01
 _SWITCHES = np.round(
@@ -107,6 +112,14 @@ def fit_linear(
         "scales": scales,
         "bias": np.asarray(bias, np.float32),
     }
+
+
+def drawn_of_each(labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """Return places of at most so many rows of each label, in their order."""
+    kept = [
+        random.permutation(np.flatnonzero(labels == label))[:most] for label in np.unique(labels)
+    ]
+    return np.sort(np.concatenate(kept))
 
 
 def _class_weight(numbers: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from slmesh.training.column_groups import balanced_weights
 from slmesh.training.finetune import TuningRows
+from slmesh.training.fit import drawn_of_each
 from slmesh.training.recipe import Recipe
 from slmesh.training.tuned_tiers import AdaptedEncoder, tune_encoder
 from slmesh.training.two_tiers import Examples
@@ -44,7 +45,7 @@ def tune_scales(
     first = 0
     for scale, rows in examples.items():
         count = len(recipe.scales[scale])
-        drawn = _drawn(rows.labels, numbers.get("most_rows", len(rows.labels)), random)
+        drawn = drawn_of_each(rows.labels, numbers.get("most_rows", len(rows.labels)), random)
         for _ in range(numbers.get("repeats", {}).get(scale, 1)):
             texts += [rows.texts[i] for i in drawn.tolist()]
             labels.append(rows.labels[drawn] + first)
@@ -69,11 +70,3 @@ def tune_scales(
         for place, scale in enumerate(examples)
     }
     return encoder, heads
-
-
-def _drawn(labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
-    """Return places of at most so many rows of each label, in their order."""
-    kept = [
-        random.permutation(np.flatnonzero(labels == label))[:most] for label in np.unique(labels)
-    ]
-    return np.sort(np.concatenate(kept))

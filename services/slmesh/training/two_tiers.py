@@ -27,8 +27,10 @@ from slmesh.tiers.linear import LinearScores
 from slmesh.tiers.neighbours import neighbour_arrays
 from slmesh.training.embeddings import embed
 from slmesh.training.fit import (
+    CENTRE_ROWS,
     SwitchRows,
     best_linear_share,
+    drawn_of_each,
     fit_head,
     fit_linear,
     fit_scope,
@@ -120,7 +122,9 @@ def train_tiers(
         tuned_head: Weights (D, C) and bias (C,) trained together with the encoder; None fits a head
             on its embeddings.
     """
-    groups = (examples.texts, examples.held_texts, examples.outside, examples.held_outside)
+    read = _read_by_encoder(recipe, examples, tuned_head)
+    texts = [examples.texts[i] for i in read.tolist()]
+    groups = (texts, examples.held_texts, examples.outside, examples.held_outside)
     train, held, outside, held_outside = (
         embed(texts, cache_dir, encoder_digest, progress) if len(texts) else np.zeros((0, 1))
         for texts in groups
@@ -130,7 +134,7 @@ def train_tiers(
     tier = linear_tier(arrays, recipe.linear)
     progress("fitting the encoder's head", 0.3)
     numbers = _neighbour_numbers(recipe)
-    head = _head(recipe, train, examples.labels, tuned_head)
+    head = _head(recipe, train, examples.labels[read], tuned_head)
     held_views = Views(tier.scores(examples.held_texts), held)
     out_views = Views(tier.scores(examples.held_outside), held_outside)
     share = best_linear_share(
@@ -151,6 +155,16 @@ def train_tiers(
     tensors = {f"linear.{name}": array for name, array in arrays.items()}
     tensors |= {f"encoder.{name}": array for name, array in head.items()}
     return TrainedTiers(tensors, calibration, thresholds)
+
+
+def _read_by_encoder(
+    recipe: Recipe, examples: Examples, tuned_head: tuple[np.ndarray, np.ndarray] | None
+) -> np.ndarray:
+    """Return the places of the training texts whose embeddings are needed: some, or all."""
+    if tuned_head is None or len(examples.outside) or recipe.encoder.get("neighbours"):
+        return np.arange(len(examples.texts))
+    # Only the centroids are left to be made of them.
+    return drawn_of_each(examples.labels, CENTRE_ROWS, np.random.default_rng(recipe.seed))
 
 
 def _neighbour_numbers(recipe: Recipe) -> dict[str, float]:
