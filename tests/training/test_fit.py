@@ -10,6 +10,7 @@ from slmesh.tiers.classifier import EncoderHead, TierOutput
 from slmesh.training.fit import (
     SwitchRows,
     best_linear_share,
+    drawn_of_each,
     fit_head,
     fit_linear,
     fit_scope,
@@ -31,6 +32,14 @@ NUMBERS = {
 }
 TEXTS = [f"{word} {i}" for word in ("red", "green", "blue") for i in range(10)]
 LABELS = np.repeat([0, 1, 2], 10)
+
+
+def test_of_each_label_some_rows_are_drawn_in_their_order() -> None:
+    labels = np.array([0, 1] * 50 + [2])
+    drawn = drawn_of_each(labels, 10, np.random.default_rng(1))
+    assert np.bincount(labels[drawn]).tolist() == [10, 10, 1]
+    assert (np.diff(drawn) > 0).all()
+    assert drawn_of_each(labels, 50, np.random.default_rng(1)).tolist() == list(range(101))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
