@@ -17,8 +17,8 @@ from slmesh.mesh.manifest import load_manifest
 from slmesh.mesh.service import Resources
 from slmesh.mesh.settings import load_settings
 from slmesh.reasoner.engines.onnx import compile_model
-from slmesh.reasoner.options import EMBEDDED_MODEL
 from slmesh.reasoner.service import ReasonerService
+from slmesh.weights.engines import EMBEDDED_MODEL
 from slmesh.weights.fetch import weights_folder
 from slmesh.weights.gguf import ConvertedModel, convert
 from slmesh.weights.sources import find_source

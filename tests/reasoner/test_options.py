@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from slmesh.mesh.errors import FailedPrecondition
-from slmesh.reasoner.options import EMBEDDED_MODEL, ReasonerOptions
+from slmesh.reasoner.options import ReasonerOptions
+from slmesh.weights.engines import EMBEDDED_MODEL
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from slmesh.api.reason.v1.reason_pb2 import ReasonRequest
 from slmesh.mesh.manifest import load_manifest
 from slmesh.mesh.service import Resources
 from slmesh.mesh.settings import load_settings
-from slmesh.reasoner.options import ENGINES
 from slmesh.reasoner.service import ReasonerService
+from slmesh.weights.engines import ENGINES
 
 __all__ = ["main"]
 

@@ -12,12 +12,9 @@ from typing import Any
 
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.naming import suggestion
-from slmesh.weights.sources import SMOLLM2
+from slmesh.weights.engines import EMBEDDED_MODEL, ENGINES, engine_of
 
-__all__ = ["EMBEDDED_MODEL", "ENGINES", "ReasonerOptions"]
-
-EMBEDDED_MODEL = SMOLLM2
-"""The model that answers when none is named."""
+__all__ = ["ReasonerOptions"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,6 @@ _DEFAULTS: Mapping[str, _Defaults] = {
     # a remote server batches by itself, and its models read more
     "openai": _Defaults(max_concurrent=16, max_prompt_tokens=8192, max_output_tokens=1024),
 }
-ENGINES = tuple(_DEFAULTS)
-"""The names of the engines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +70,7 @@ class ReasonerOptions:
                 texts[key] = _text(key, value)
             elif key not in numbers:
                 raise _invalid(f"unknown key '{key}'{suggestion(key, [*texts, *numbers])}")
-        engine = texts["engine"] or _engine_for(texts["base_url"], texts["model"])
+        engine = engine_of(texts)
         if engine not in _DEFAULTS:
             raise _invalid(f"unknown engine '{engine}'{suggestion(engine, ENGINES)}")
         model = texts["model"]
@@ -91,12 +86,6 @@ class ReasonerOptions:
             api_key=texts["api_key"],
             **{name: _number(name, values.get(name, getattr(defaults, name))) for name in numbers},
         )
-
-
-def _engine_for(base_url: str, model: str) -> str:
-    if base_url:
-        return "openai"
-    return "onnx" if model in ("", EMBEDDED_MODEL) else "transformers"
 
 
 def _text(key: str, value: Any) -> str:

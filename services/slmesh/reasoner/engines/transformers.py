@@ -22,7 +22,7 @@ from slmesh.mesh.errors import FailedPrecondition
 from slmesh.reasoner.engines.engine import LoadedModel
 from slmesh.reasoner.engines.local import LocalModel
 from slmesh.reasoner.engines.tokens import ChatTokenizer
-from slmesh.reasoner.options import EMBEDDED_MODEL
+from slmesh.weights.engines import EMBEDDED_MODEL
 from slmesh.weights.gguf import convert
 
 __all__ = ["TorchDecoder", "load_transformers_model"]
