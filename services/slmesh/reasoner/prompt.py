@@ -52,12 +52,12 @@ def build_prompt(request: ReasonRequest) -> tuple[ChatMessage, ...]:
     Raises:
         InvalidArgument: A signal has no answer.
     """
-    if not request.signals:
+    if not request.signals and not request.schema_problem:
         return ChatMessage("system", request.instruction), ChatMessage("user", request.text)
     text = _DELIMITER.sub(r"&lt;\1&gt;", request.text)
     return (
         ChatMessage("system", f"{request.instruction}\n\n{_EXPLANATION}"),
-        ChatMessage("user", f"{text}\n\n{_OPEN}\n{_block(request.signals)}\n{_CLOSE}\n\n{_ENDING}"),
+        ChatMessage("user", f"{text}\n\n{_OPEN}\n{_block(request)}\n{_CLOSE}\n\n{_ENDING}"),
     )
 
 
@@ -66,19 +66,21 @@ def largest_part(request: ReasonRequest) -> str:
     sizes = {
         "text": len(request.text),
         "instruction": len(request.instruction),
-        "signals": len(_block(request.signals)) if request.signals else 0,
+        "signals": len(_block(request)) if request.signals else 0,
     }
     return max(sizes, key=lambda name: sizes[name])
 
 
-def _block(signals: Sequence[Signal]) -> str:
-    """Return signals as JSON that holds neither ``<`` nor ``>``."""
-    rendered = [_signal(index, signal) for index, signal in enumerate(signals)]
+def _block(request: ReasonRequest) -> str:
+    """Return what is data as JSON that holds neither ``<`` nor ``>``."""
+    rendered = [_signal(index, signal) for index, signal in enumerate(request.signals)]
+    if request.schema_problem:
+        rendered.append({"step": "schema", "earlier_answer_refused": request.schema_problem})
     compact = json.dumps(rendered, ensure_ascii=False, separators=(",", ":"))
     return compact.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _signal(index: int, signal: Signal) -> Mapping[str, Any]:
+def _signal(index: int, signal: Signal) -> dict[str, Any]:
     kind = signal.WhichOneof("answer")
     if kind is None:
         raise InvalidArgument(

@@ -148,7 +148,7 @@ class ReasonerService:
 def _check_ending(generation: Generation, ending: Ending, answer: str) -> None:
     """Check a finished answer; one that was cut off or refused says so by its finish reason."""
     if ending.finish_reason == FinishReason.FINISH_REASON_STOP and generation.output_schema:
-        check_answer(generation.output_schema, answer)
+        check_answer(generation.output_schema, answer, ending.usage)
 
 
 def _open_engine(options: ReasonerOptions, cache_dir: Path, threads: int) -> Engine:

@@ -1,8 +1,4 @@
-"""Reads the JSON Schema of a request and checks an answer against it.
-
-A schema is data from the caller: it is checked against its own meta-schema, and nothing it refers
-to is ever fetched.
-"""
+"""Reads the JSON Schema of a request and checks an answer against it."""
 
 from __future__ import annotations
 
@@ -10,15 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema
-import referencing
-from jsonschema.validators import validator_for
-
+from slmesh.api.reason.v1.reason_pb2 import Usage
 from slmesh.mesh.errors import Internal, InvalidArgument
+from slmesh.mesh.json_schema import schema_problem, value_problem
 
 __all__ = ["check_answer", "parse_schema", "schema_error"]
-
-_DIALECT = jsonschema.Draft202012Validator
 
 
 def parse_schema(text: str) -> Mapping[str, Any] | None:
@@ -35,33 +27,38 @@ def parse_schema(text: str) -> Mapping[str, Any] | None:
         raise schema_error(f"it is not JSON: {error}") from None
     except RecursionError:
         raise schema_error("it is nested too deeply") from None
-    if not isinstance(schema, dict):
-        raise schema_error("it must be a JSON object")
-    try:
-        validator_for(schema, default=_DIALECT).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise schema_error(f"at {error.json_path}: {error.message[:200]}") from None
-    except RecursionError:
-        raise schema_error("it is nested too deeply") from None
-    return schema
+    if problem := schema_problem(schema):
+        raise schema_error(problem)
+    return schema  # type: ignore[no-any-return]
 
 
-def check_answer(schema: Mapping[str, Any], answer: str) -> None:
+def check_answer(schema: Mapping[str, Any], answer: str, usage: Usage | None = None) -> None:
     """Check a whole answer against the schema it was asked for.
 
+    Args:
+        schema: The schema.
+        answer: The answer.
+        usage: What it took, where the engine tells: the caller has to pay for it all the same.
+
     Raises:
-        Internal: The answer does not match; the place is named, the answer is not repeated.
+        Internal: The answer does not match. The place is named, in the message and as ``problem``
+            in the metadata; the answer is not repeated.
     """
     try:
-        value = json.loads(answer)
-        validator = validator_for(schema, default=_DIALECT)(schema, registry=referencing.Registry())
-        error = jsonschema.exceptions.best_match(validator.iter_errors(value))
-    except (ValueError, RecursionError):
-        raise _mismatch("it is not JSON") from None
-    except referencing.exceptions.Unresolvable:
-        raise schema_error("it refers to something outside itself") from None
-    if error is not None:
-        raise _mismatch(f"the rule '{error.validator}' is broken at {error.json_path}")
+        problem = value_problem(schema, answer)
+    except LookupError as error:
+        raise schema_error(str(error)) from None
+    if not problem:
+        return
+    metadata = {"problem": problem}
+    if usage is not None:
+        metadata["promptTokens"] = str(usage.prompt_tokens)
+        metadata["outputTokens"] = str(usage.output_tokens)
+    raise Internal(
+        f"the model's answer does not match output_schema: {problem}",
+        reason="OUTPUT_SCHEMA_MISMATCH",
+        metadata=metadata,
+    )
 
 
 def schema_error(why: str) -> InvalidArgument:
@@ -70,10 +67,4 @@ def schema_error(why: str) -> InvalidArgument:
         f"output_schema is not a schema the reasoner can follow: {why}",
         reason="INVALID_OUTPUT_SCHEMA",
         field="output_schema",
-    )
-
-
-def _mismatch(why: str) -> Internal:
-    return Internal(
-        f"the model's answer does not match output_schema: {why}", reason="OUTPUT_SCHEMA_MISMATCH"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -34,11 +35,19 @@ def usage_chunk(prompt: int, output: int) -> dict[str, Any]:
     return {**chunk(), "choices": [], "usage": usage}
 
 
+def _lines(chunks: Sequence[dict[str, Any]]) -> list[str]:
+    return [f"data: {json.dumps(item)}" for item in chunks] + ["data: [DONE]"]
+
+
 class ChatServer:
-    """The server. ``lines`` is what it streams; ``status`` other than 200 is answered instead."""
+    """The server. ``lines`` is what it streams; ``status`` other than 200 is answered instead.
+
+    Of several ``turns``, each request is streamed the next, and then ``lines`` again.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.turns: list[list[str]] = []
         self.pause_s = 0.0
         self.status = 200
         self.headers: dict[str, str] = {}
@@ -53,7 +62,11 @@ class ChatServer:
 
     def say(self, *chunks: dict[str, Any]) -> None:
         """Stream these chunks, then the end mark."""
-        self.lines = [f"data: {json.dumps(item)}" for item in chunks] + ["data: [DONE]"]
+        self.lines = _lines(chunks)
+
+    def say_in_turn(self, *answers: Sequence[dict[str, Any]]) -> None:
+        """Stream the chunks of one answer to each request."""
+        self.turns = [_lines(chunks) for chunks in answers]
 
     async def start(self) -> None:
         """Listen on a free port of the loopback interface."""
@@ -81,7 +94,8 @@ class ChatServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
-            for index, line in enumerate(self.lines):
+            lines = self.turns.pop(0) if self.turns else self.lines
+            for index, line in enumerate(lines):
                 if index == self.break_after and request.transport is not None:
                     request.transport.abort()
                     return response
