@@ -22,7 +22,7 @@ from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
-from slmesh.mesh.wire import grpc_code, trailing_metadata
+from slmesh.mesh.wire import MODEL_KEY, grpc_code, trailing_metadata
 
 CHECK_PATH = "/grpc.health.v1.Health/Check"
 
@@ -132,6 +132,7 @@ class Ingress(grpc.GenericRpcHandler):
     async def _check(self, payload: bytes, call: Any) -> bytes:
         host = await self._host(call, count=False)
         status = health_pb2.HealthCheckResponse.ServingStatus
+        call.set_trailing_metadata(((MODEL_KEY, host.model),))
         answer = status.SERVING if host.ready else status.NOT_SERVING
         return health_pb2.HealthCheckResponse(status=answer).SerializeToString()
 

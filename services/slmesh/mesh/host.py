@@ -7,6 +7,8 @@ not know which transport asks.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -76,6 +78,14 @@ class ServiceHost:
             instruments=instruments,
             admit=None if gate is None else gate.arrival(manifest.name),
         )
+
+    @property
+    def model(self) -> str:
+        """What answers: the bundle, if any, and a digest of the options; it holds nothing secret."""
+        options = {k: v for k, v in self.manifest.options.items() if k != "api_key"}
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
+        named = (self.bundle.name, self.bundle.digest) if self.bundle else ()
+        return " ".join((*named, digest.hexdigest()[:16]))
 
     @property
     def ready(self) -> bool:

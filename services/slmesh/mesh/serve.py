@@ -36,7 +36,7 @@ from slmesh.mesh.replica_record import (
 )
 from slmesh.mesh.settings import Settings, load_settings
 from slmesh.mesh.tracing import open_tracing
-from slmesh.mesh.wire import grpc_code, trailing_metadata
+from slmesh.mesh.wire import MODEL_KEY, grpc_code, trailing_metadata
 
 __all__ = ["Replica", "add_contracts_to_server", "service_rpcs"]
 
@@ -198,6 +198,7 @@ class Replica:
         if request.service not in names:
             unknown = NotFound("no such service", reason="SERVICE_NOT_FOUND")
             return _refused(grpc_context, unknown)
+        grpc_context.set_trailing_metadata([(MODEL_KEY, self._host.model)])
         return health_pb2.HealthCheckResponse(
             status="SERVING" if self._host.ready else "NOT_SERVING"
         )

@@ -7,7 +7,7 @@ library mode and the tests honest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,15 +89,25 @@ class GrpcTransport:
 
     async def unary_bytes(self, rpc: Rpc, payload: bytes, context: RequestContext) -> bytes:
         """Call a unary RPC with a serialised request and return the serialised response."""
+        return (await self._unary(rpc, payload, context))[0]
+
+    async def unary_with_trailer(
+        self, rpc: Rpc, request: Message, context: RequestContext
+    ) -> tuple[Message, Mapping[str, str | bytes]]:
+        """Call a unary RPC and return its response with the metadata that came behind it."""
+        payload, call = await self._unary(rpc, request.SerializeToString(), context)
+        return _parsed(rpc, payload), dict(await call.trailing_metadata() or ())
+
+    async def _unary(self, rpc: Rpc, payload: bytes, context: RequestContext) -> tuple[bytes, Any]:
         with self._span(rpc, self._checked(context)) as inner:
-            call = self._call(rpc, inner.service)
+            call = self._call(rpc, inner.service)(
+                payload, metadata=inner.to_metadata(), timeout=_timeout(inner)
+            )
             try:
-                response: bytes = await call(
-                    payload, metadata=inner.to_metadata(), timeout=_timeout(inner)
-                )
+                response: bytes = await call
             except grpc.aio.AioRpcError as error:
                 raise self._mesh_error(error, inner.service) from None
-        return response
+        return response, call
 
     async def stream(
         self, rpc: Rpc, request: Message, context: RequestContext

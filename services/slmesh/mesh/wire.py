@@ -25,9 +25,11 @@ from slmesh.mesh.errors import (
     Unimplemented,
 )
 
-__all__ = ["DETAILS_KEY", "grpc_code", "mesh_error", "trailing_metadata"]
+__all__ = ["DETAILS_KEY", "MODEL_KEY", "grpc_code", "mesh_error", "trailing_metadata"]
 
 DETAILS_KEY = "grpc-status-details-bin"
+MODEL_KEY = "slmesh-model"
+"""Trailing metadata of a health check: which model would answer now; another text is another model."""
 
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 

@@ -17,7 +17,8 @@ from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import Rpc
 from slmesh.mesh.errors import MeshError
 from slmesh.mesh.metrics import Metrics
-from slmesh.mesh.transport import Transport
+from slmesh.mesh.transport import GrpcTransport
+from slmesh.mesh.wire import MODEL_KEY
 
 __all__ = ["HealthProbe", "HealthTeller"]
 
@@ -69,18 +70,20 @@ class HealthProbe:
         services: Returns the names of the services there are now.
         own: The names the router itself answers for.
         metrics: Where readiness is counted.
+        on_model: Is told each service and the model its health check names, at every check.
         interval_s: Seconds between two rounds.
         timeout_s: Seconds a check may take.
     """
 
     def __init__(
         self,
-        transport: Transport,
+        transport: GrpcTransport,
         servicer: health.aio.HealthServicer,
         services: Callable[[], Iterable[str]],
         *,
         own: Iterable[str],
         metrics: Metrics,
+        on_model: Callable[[str, str], object] = lambda service, model: None,
         interval_s: float = 1.0,
         timeout_s: float = 2.0,
     ) -> None:
@@ -89,6 +92,7 @@ class HealthProbe:
         self._services = services
         self._own = tuple(own)
         self._metrics = metrics
+        self._on_model = on_model
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._told: dict[str, bool] = {}
@@ -134,7 +138,9 @@ class HealthProbe:
     async def _is_healthy(self, service: str) -> bool:
         context = RequestContext(service=service).within(self._timeout_s)
         try:
-            response = await self._transport.unary(_CHECK, health_pb2.HealthCheckRequest(), context)
+            response, trailer = await self._transport.unary_with_trailer(
+                _CHECK, health_pb2.HealthCheckRequest(), context
+            )
         except MeshError:
             return False
         except Exception as error:
@@ -142,4 +148,5 @@ class HealthProbe:
             _log.error("health check failed", exc_info=error, extra={"service": service})
             return False
         assert isinstance(response, health_pb2.HealthCheckResponse)
+        self._on_model(service, str(trailer.get(MODEL_KEY, "")))
         return response.status == _SERVING
