@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.ingress import Ingress
-from tests.router.mesh_services import SERVICES, write_desk, write_services
+from tests.router.mesh_services import SERVICES, give_time, write_desk, write_services
 from tests.services import settings_for
 
 from slmesh.api.route.v1 import route_pb2
@@ -60,8 +60,14 @@ def mesh_settings(services_folder: Path, tmp_path: Path) -> Settings:
     """Return settings that find the services and a folder of flows, with a free router port."""
     flows = tmp_path / "flows"
     write_desk(flows)
+    budgets = tmp_path / "no-budgets.yaml"
+    budgets.write_text('tenants: {"*": {}}')  # any tenant may ask the reasoner, without a limit
     return settings_for(
-        services_folder, state_dir=tmp_path / "state", flow_path=(flows,), router_port=0
+        services_folder,
+        state_dir=tmp_path / "state",
+        flow_path=(flows,),
+        budgets=budgets,
+        router_port=0,
     )
 
 
@@ -81,8 +87,11 @@ async def start_mesh(
 
         async def start(tracing: Tracing | None = None, **values: Any) -> RoutedMesh:
             on_failure = values.pop("on_failure", {})
+            patient = values.pop("patient", False)
             settings = mesh_settings.with_values(**values)
             write_desk(settings.flow_path[0], **on_failure)
+            if patient:
+                give_time(settings.flow_path[0])
             gate = open_gate(settings, manifests)
             ingress = Ingress(settings, list(manifests.values()), tracing, gate)
             await ingress.start()

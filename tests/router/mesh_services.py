@@ -256,6 +256,7 @@ description: A flow of a test.
 owner: tests
 data_classes: [personal]
 latency_budget_ms: 3000
+response_cache: {cache}
 steps:
   - {{name: guard, service: guard, timeout_ms: 400, on_failure: {guard}}}
   - {{name: intent, service: intent, after: [guard], timeout_ms: 400, on_failure: {intent}}}
@@ -304,7 +305,11 @@ def give_time(folder: Path) -> None:
 
 def write_desk(folder: Path, **on_failure: str) -> None:
     """Write the flow ``desk`` into a folder of a flow path."""
-    chosen = {"guard": "degrade", "intent": "escalate", "triage": "skip", "reasoner": "fallback"}
     folder.mkdir(exist_ok=True)
-    text = DESK.format(**(chosen | on_failure))
-    (folder / "desk.yaml").write_text(text, encoding="utf-8")
+    (folder / "desk.yaml").write_text(desk(**on_failure), encoding="utf-8")
+
+
+def desk(**on_failure: str) -> str:
+    """Return the flow ``desk``; a text that is asked twice is decided twice, unless asked for."""
+    chosen = {"guard": "degrade", "intent": "escalate", "triage": "skip", "reasoner": "fallback"}
+    return DESK.format(**(chosen | {"cache": "none"} | on_failure))

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2
 
 from slmesh.api.route.v1 import route_pb2 as pb
 from slmesh.mesh.context import RequestContext
-from slmesh.mesh.errors import FailedPrecondition, ResourceExhausted
+from slmesh.mesh.errors import FailedPrecondition, ResourceExhausted, Unavailable
 
 
 def write_budgets(folder: Path, text: str) -> Path:
@@ -153,6 +153,15 @@ async def test_a_failed_answer_gives_its_budget_back(start_mesh, tmp_path):
     assert decision.budget.budgets[0].requests == 0
 
 
+async def test_an_answer_that_broke_off_is_paid_for_also_where_the_flow_fails(start_mesh, tmp_path):
+    file = write_budgets(tmp_path, "tenants: {default: {requests: 9}}")
+    mesh = await start_mesh(budgets=file, on_failure={"reasoner": "fail"}, patient=True)
+    with pytest.raises(Unavailable):
+        await mesh.route("something else reasoner:cut")
+    decision = await mesh.route("something else")
+    assert decision.budget.budgets[0].requests == 1
+
+
 async def test_a_wrong_file_of_budgets_is_refused_with_its_line(start_mesh, tmp_path):
     file = write_budgets(tmp_path, "tenants:\n  acme: {request: 5}\n")
     with pytest.raises(
@@ -173,3 +182,22 @@ async def test_a_drained_budget_is_kept_for_those_that_gain_more(start_mesh, tmp
     assert kept.answer.text == "It is on its way."
     assert kept.budget.least_gain > kept.budget.expected_gain
     assert (await asked(mesh, "something else")).path == pb.PATH_ESCALATED
+
+
+async def test_without_a_file_the_default_tenant_has_a_budget_and_nobody_else(start_mesh):
+    mesh = await start_mesh(budgets=None, patient=True)
+    decision = await asked(mesh, "something else")
+    (budget,) = decision.budget.budgets
+    assert (budget.scope, budget.max_usd_micros) == ("tenant:default", 10_000_000)
+    other = await mesh.route("something else", context=RequestContext(tenant="acme"))
+    assert codes(other) == ["BUDGET_NONE"]
+
+
+async def test_a_budget_without_a_limit_limits_nobody_and_counts_nothing(start_mesh, tmp_path):
+    file = write_budgets(tmp_path, 'tenants: {"*": {}}')
+    mesh = await start_mesh(budgets=file, patient=True)
+    context = RequestContext(tenant="acme")
+    for _ in range(2):
+        decision = await mesh.route("something else", context=context)
+        assert decision.budget.outcome == pb.BUDGET_OUTCOME_GRANTED
+        assert not decision.budget.budgets

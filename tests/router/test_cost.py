@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from slmesh.api.reason.v1.reason_pb2 import ReasonRequest, Usage
-from slmesh.router.cost import CostEstimator, Prices
+from slmesh.router.cost import CostEstimator, Price, Prices
 from slmesh.router.flow import Flow, Reasoner
 
-PRICES = Prices(150_000, 600_000)
+PRICE = Price(150_000, 600_000)
+PRICES = Prices({"r": PRICE})
 
 
 def flow(name="f", **values):
@@ -24,7 +25,7 @@ def flow(name="f", **values):
     [(0, 0, 0), (1_000_000, 0, 150_000), (0, 1_000_000, 600_000), (120, 30, 36), (3, 0, 0)],
 )
 def test_the_price_is_tokens_times_prices(prompt, output, micros):
-    assert PRICES.cost(prompt, output).usd_micros == micros
+    assert PRICE.cost(prompt, output).usd_micros == micros
 
 
 def test_without_a_reasoner_nothing_would_have_been_spent():

@@ -10,7 +10,7 @@ from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import DeadlineExceeded
 from slmesh.mesh.local import InProcessTransport
 from slmesh.policy import open_gate
-from slmesh.router.cost import CostEstimator, Prices
+from slmesh.router.cost import CostEstimator, Price, Prices
 from slmesh.router.engine import Engine
 from slmesh.router.flow import Flow, Step
 from slmesh.router.flow_book import load_flows
@@ -63,7 +63,7 @@ async def run(mesh_settings, manifests):
         transport,
         {name: manifest.contract for name, manifest in manifests.items()},
         judge=open_gate(mesh_settings, manifests, in_process=True).judge,
-        estimator=CostEstimator(Prices(0, 0)),
+        estimator=CostEstimator(Prices({"reasoner": Price(0, 0)})),
         clock=Clock(),
         prepare=transport.host,
         latencies=latencies,

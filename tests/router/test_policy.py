@@ -46,9 +46,11 @@ def codes(decision):
 
 def write_flow(settings, name, *, classes="personal", **on_failure):
     """Write a flow like the desk, with other classes of data."""
-    chosen = {"guard": "degrade", "intent": "escalate", "triage": "skip", "reasoner": "fallback"}
-    text = mesh_services.DESK.format(**(chosen | on_failure))
-    text = text.replace("name: desk", f"name: {name}").replace("[personal]", f"[{classes}]")
+    text = (
+        mesh_services.desk(**on_failure)
+        .replace("name: desk", f"name: {name}")
+        .replace("[personal]", f"[{classes}]")
+    )
     (settings.flow_path[0] / f"{name}.yaml").write_text(text)
 
 

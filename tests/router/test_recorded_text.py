@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from google.protobuf import json_format
 
 from slmesh.api.guard.v1 import guard_pb2
 from slmesh.api.ledger.v1 import record_pb2
@@ -161,3 +164,34 @@ def test_a_longer_value_is_replaced_before_a_shorter_one_within_it():
     record = made(answer="Ann at ann@x.org")
     withhold(record, REDACTED)
     assert record.explanation.decision.answer.text == "[NAME_1] at [EMAIL_1]"
+
+
+def test_the_texts_of_a_structured_answer_are_redacted_and_restored_one_by_one():
+    value = {"to": 'ann@x.org, "at once"', "amounts": ["50.00 GBP"], "pages": 3}
+    record = made(source=route_pb2.ANSWER_SOURCE_REASONER, answer=json.dumps(value))
+    answer = record.explanation.decision.answer
+    json_format.ParseDict(value, answer.structured)
+    withhold(record, REDACTED)
+    assert json.loads(answer.text) == value | {"to": '[EMAIL_1], "at once"'}
+    assert answer.structured.struct_value["to"] == '[EMAIL_1], "at once"'
+    again = answered_again(record, whole_request()).decision.answer
+    assert json.loads(again.text) == value
+    assert json_format.MessageToDict(again.structured) == value
+
+
+def test_a_record_without_texts_has_no_structured_answer():
+    record = made(source=route_pb2.ANSWER_SOURCE_REASONER, answer='{"to": "ann@x.org"}')
+    record.explanation.decision.answer.structured.SetInParent()
+    withhold(record, NONE)
+    assert not record.explanation.decision.answer.HasField("structured")
+
+
+def test_a_repeat_of_an_answer_is_redacted_like_the_first():
+    first, repeat = made(), made()
+    for step in repeat.explanation.decision.steps:
+        step.state = route_pb2.STEP_STATE_CACHED
+    for record in (first, repeat):
+        withhold(record, REDACTED)
+    assert repeat.request == first.request
+    assert repeat.explanation.decision.answer == first.explanation.decision.answer
+    assert b"ann@x.org" not in repeat.SerializeToString().lower()

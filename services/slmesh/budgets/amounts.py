@@ -51,6 +51,11 @@ class Limit:
     usd_micros: int | None = None
     concurrent: int | None = None
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether no quantity is limited, so that there is nothing to count."""
+        return (self.requests, self.tokens, self.usd_micros, self.concurrent) == (None,) * 4
+
     def exceeded(self, total: Amount) -> str:
         """Return the first quantity of which ``total`` is more than is allowed, or ""."""
         for name in ("requests", "tokens", "usd_micros"):

@@ -20,9 +20,12 @@ from pathlib import Path
 from slmesh.budgets.amounts import Limit
 from slmesh.mesh.declaration import read_declaration
 
-__all__ = ["ANY_TENANT", "Budgets", "read_budgets"]
+__all__ = ["ANY_TENANT", "DEFAULT_BUDGETS", "Budgets", "read_budgets"]
 
 ANY_TENANT = "*"
+
+DEFAULT_BUDGETS = Path(__file__).with_name("default.yaml")
+"""The budgets of a router whose settings name no file."""
 
 _REASON = "INVALID_BUDGETS"
 _LONGEST_WINDOW_S = 366 * 86_400

@@ -1,14 +1,16 @@
-"""Commands around budgets: simulate one on recorded traffic."""
+"""Commands around budgets: show what may be spent, simulate one on recorded traffic."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from slmesh.cli.output import JsonOption, print_json, print_table, progress_bar
+from slmesh.cli.output import JsonOption, console, print_json, print_table, progress_bar
+from slmesh.cli.rendering import money
 from slmesh.mesh.settings import Settings, load_settings
 
 __all__ = ["add_to"]
@@ -16,10 +18,66 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    budgets = typer.Typer(no_args_is_help=True, help="Budgets of the reasoner: simulate.")
-    budgets.callback()(lambda: None)  # keeps the name of a single command
+    budgets = typer.Typer(no_args_is_help=True, help="Budgets of the reasoner: show, simulate.")
+    budgets.command("show")(_show)
     budgets.command("simulate")(_simulate)
     app.add_typer(budgets, name="budgets")
+
+
+def _show(as_json: JsonOption = False) -> None:
+    """Show what tenants and flows may spend on the reasoner, and what its tokens cost."""
+    from slmesh.budgets.declaration import ANY_TENANT, DEFAULT_BUDGETS, read_budgets
+    from slmesh.mesh.catalog import discover
+    from slmesh.router.prices import prices_of
+
+    settings = load_settings()
+    file = settings.budgets or DEFAULT_BUDGETS
+    budgets = read_budgets(file)
+    prices = prices_of(settings, discover(settings)).of_service
+    scopes = {f"tenant:{name}": limit for name, limit in budgets.tenants.items()}
+    scopes |= {f"flow:{name}": limit for name, limit in budgets.flows.items()}
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "budgets": {scope: asdict(limit) for scope, limit in scopes.items()},
+                "prices": {service: asdict(price) for service, price in prices.items()},
+            }
+        )
+        return
+    print_table(
+        "budgets, SLMESH_BUDGETS" if settings.budgets else "budgets that come along",
+        ("scope", ">window s", ">requests", ">tokens", ">money", ">at once"),
+        (
+            (
+                scope,
+                f"{limit.window_s:,}",
+                _most(limit.requests),
+                _most(limit.tokens),
+                "-" if limit.usd_micros is None else money(limit.usd_micros),
+                _most(limit.concurrent),
+            )
+            for scope, limit in scopes.items()
+        ),
+    )
+    if ANY_TENANT not in budgets.tenants:
+        console.print("every other tenant has no budget, and gets nothing of the reasoner")
+    print_table(
+        "prices of a million tokens",
+        ("reasoner", ">prompt", ">output"),
+        (
+            (
+                service,
+                money(price.prompt_usd_micros_per_mtok),
+                money(price.output_usd_micros_per_mtok),
+            )
+            for service, price in prices.items()
+        ),
+    )
+
+
+def _most(limit: int | None) -> str:
+    return "-" if limit is None else f"{limit:,}"
 
 
 def _simulate(

@@ -117,6 +117,11 @@ def _print_outcome(decision: route_pb2.Decision) -> None:
         f" (all LLM: {money(decision.all_llm_cost.usd_micros)})",
         highlight=False,
     )
+    if decision.cached_decision_id:
+        console.print(
+            f"  the answer of decision {decision.cached_decision_id}, which was asked the same",
+            highlight=False,
+        )
     for reason in decision.reasons:
         console.print(f"  because {reason.code}: {escape(reason.description)}", highlight=False)
     for degradation in decision.degradations:
@@ -135,7 +140,7 @@ def _print_steps(decision: route_pb2.Decision) -> None:
             (
                 step.name,
                 step.service,
-                enum_word(route_pb2.StepState, "STEP_STATE_", step.state),
+                _state(step),
                 step.start_offset.ToMilliseconds() if step.HasField("start_offset") else "-",
                 step.latency.ToMilliseconds() if step.HasField("latency") else "-",
                 escape(signal_text(step.signal) or step.error.message),
@@ -144,6 +149,13 @@ def _print_steps(decision: route_pb2.Decision) -> None:
             for step in decision.steps
         ),
     )
+
+
+def _state(step: route_pb2.Step) -> str:
+    state = enum_word(route_pb2.StepState, "STEP_STATE_", step.state)
+    if not step.HasField("hedge"):
+        return state
+    return f"{state}, hedged: {enum_word(route_pb2.HedgeOutcome, 'HEDGE_OUTCOME_', step.hedge.outcome)}"
 
 
 def said_by(signal: signal_pb2.Signal) -> str:

@@ -184,12 +184,20 @@ def _explain(
 
 def print_receipt(decision: route_pb2.Decision) -> None:
     """Print the receipt of a decision."""
+    if decision.cached_decision_id:
+        console.print(
+            f"nothing was sent: the answer is that of decision {decision.cached_decision_id}",
+            highlight=False,
+        )
+        return
     print_table(
         f"data, under policy {decision.receipt.policy_revision[7:19]}",
         ("step", "model", "zone", "region", "redacted", "class", "fields", "ruling", "rule"),
         (
             (
-                hop.step if first else "",
+                (f"{hop.step}, sent {hop.attempts} times" if hop.attempts > 1 else hop.step)
+                if first
+                else "",
                 f"{hop.service}: {hop.model} {hop.version}".rstrip(" :") if first else "",
                 hop.zone if first else "",
                 hop.region if first else "",

@@ -88,6 +88,29 @@ class Metrics:
             "slmesh_breaker_open",
             "1 while the router does not call a service because it failed too often.",
         )
+        self.hedges = Counter(
+            "slmesh_hedges",
+            "Late calls of steps by what became of them: first_won, second_won, both_failed, or"
+            " refused when no second call was allowed.",
+            ("service", "outcome"),
+            registry=self.registry,
+        )
+        self.response_cache = Counter(
+            "slmesh_response_cache",
+            "Requests looked up among the answers that may be given again, by outcome: hit or miss.",
+            ("flow", "outcome"),
+            registry=self.registry,
+        )
+        self.response_cache_entries = Gauge(
+            "slmesh_response_cache_entries",
+            "Answers that may be given again.",
+            registry=self.registry,
+        )
+        self.response_cache_bytes = Gauge(
+            "slmesh_response_cache_bytes",
+            "Bytes of the answers that may be given again.",
+            registry=self.registry,
+        )
         self.reasoner_tokens = Counter(
             "slmesh_reasoner_tokens",
             "Tokens of the reasoner that decisions took.",

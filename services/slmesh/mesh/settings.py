@@ -69,11 +69,19 @@ class Settings:
             policy that is shipped; a file stands above an earlier one of the same name.
         mesh_key: File with the key that seals policy contexts, the same for every process of a
             mesh; one in ``state_dir`` is made and used when unset.
+        prices: YAML file with the price of each engine's tokens, in any currency; where it is set, the
+            two prices below count for nothing.
         price_prompt_usd_micros_per_mtok: Price of a million prompt tokens, in millionths of a US
             dollar. The default is 0.15 US dollars: what hosted small chat models cost in 2025-26.
         price_output_usd_micros_per_mtok: Price of a million generated tokens; 0.60 US dollars.
-        budgets: YAML file with what tenants and flows may spend on the reasoner; without it there
-            is no limit, with it a tenant that has no budget may spend nothing.
+        budgets: YAML file with what tenants and flows may spend on the reasoner; a tenant that has no
+            budget may spend nothing. When unset, a router lets the tenant ``default`` spend 10 US
+            dollars a day and nobody else anything; a mesh in a process of its own has no limit.
+        response_cache_entries: The most answers of the router that an exact repeat of a request is
+            given again; 0 keeps none.
+        response_cache_mib: The most MiB of them; an answer takes 3 to 8 KiB.
+        response_cache_age_s: How long each is given, in seconds. So long an answer may outlive what
+            changed unseen, such as a model behind a provider's name.
         ledger_url: Where decisions are recorded: ``postgresql://user:password@host/name``, or a
             file as ``sqlite:////folder/file``. When empty the router records in
             ``<state_dir>/ledger/ledger.sqlite3``, and a mesh in a process of its own in memory;
@@ -122,9 +130,13 @@ class Settings:
     reasoner_region: str = ""
     policy_path: tuple[Path, ...] = ()
     mesh_key: Path | None = None
+    prices: Path | None = None
     price_prompt_usd_micros_per_mtok: int = 150_000
     price_output_usd_micros_per_mtok: int = 600_000
     budgets: Path | None = None
+    response_cache_entries: int = 4096
+    response_cache_mib: int = 32
+    response_cache_age_s: int = 300
     ledger_url: str = field(default="", repr=False)
     ledger_spool_mib: int = 512
     ledger_sync_before_reply: bool = False

@@ -17,6 +17,7 @@ from slmesh.router.assembly import make_engine
 from slmesh.router.decisions import Decisions, MemoryDecisions
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.request_run import Clock
+from slmesh.router.response_cache import CacheLimits, ModelsSeen, ResponseCache
 from slmesh.router.routing import Routing, route_boundary
 
 __all__ = ["attach_router"]
@@ -48,15 +49,26 @@ def attach_router(
     flows = FlowBook(load_flows(settings, found))
     gate = gate or open_gate(settings, found, in_process=True)
     clock = Clock()
-    engine = make_engine(transport, settings, found, gate, clock, prepare=transport.host)
+    cache = ResponseCache(CacheLimits.of(settings), ModelsSeen(), clock, transport.metrics)
+    engine = make_engine(
+        transport,
+        settings,
+        found,
+        gate,
+        clock,
+        prepare=transport.host,
+        # the caller spends its own money: without a file there is no limit to keep
+        budgets_file=settings.budgets,
+    )
     routing = Routing(
         flows,
         engine,
-        _decisions(transport, settings, clock),
+        _decisions(transport, settings, clock, cache),
         # the caller bounds its own calls: there is no queue to protect here
         admission=Admission(sys.maxsize),
         metrics=transport.metrics,
         limits=limits_of(settings),
+        cache=cache,
     )
     instruments = None
     if settings.boundary_instruments:
@@ -65,13 +77,21 @@ def attach_router(
     transport.add_edge(boundary, "Route", "BatchRoute", "RouteStream", "Explain")
 
 
-def _decisions(transport: InProcessTransport, settings: Settings, clock: Clock) -> Decisions:
+def _decisions(
+    transport: InProcessTransport, settings: Settings, clock: Clock, cache: ResponseCache
+) -> Decisions:
     """Return a memory, unless the settings name a ledger; it is closed with the mesh."""
     if not settings.ledger_url:
         return MemoryDecisions(clock.monotonic_s)
     # SQLAlchemy is not there in an installation for the library alone
     from slmesh.router.ledger_decisions import open_decisions
 
-    decisions = open_decisions(settings, clock, transport.metrics, on_health=lambda healthy: None)
+    decisions = open_decisions(
+        settings,
+        clock,
+        transport.metrics,
+        on_health=lambda healthy: None,
+        also_forget=cache.forget_subjects,
+    )
     transport.add_closing(decisions.close)
     return decisions

@@ -22,17 +22,16 @@ It knows no tokenizer and no engine, and forgets what it has seen when the proce
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf import text_format
 
 from slmesh.api.reason.v1 import reason_pb2
 from slmesh.api.route.v1 import route_pb2
-from slmesh.mesh.settings import Settings
 from slmesh.router.flow import Flow
 
-__all__ = ["CHARACTERS_PER_TOKEN", "CostEstimator", "Prices"]
+__all__ = ["CHARACTERS_PER_TOKEN", "CostEstimator", "Price", "Prices"]
 
 CHARACTERS_PER_TOKEN = 4.0
 """Before anything is measured. Source: the rule of thumb of the vendors of hosted models."""
@@ -45,21 +44,14 @@ _PRIOR_ANSWERS = 10
 
 
 @dataclass(frozen=True)
-class Prices:
+class Price:
     """The price of a million tokens of each kind, in millionths of a US dollar."""
 
     prompt_usd_micros_per_mtok: int
     output_usd_micros_per_mtok: int
 
-    @classmethod
-    def of(cls, settings: Settings) -> Prices:
-        """Return the prices the settings state."""
-        return cls(
-            settings.price_prompt_usd_micros_per_mtok, settings.price_output_usd_micros_per_mtok
-        )
-
     def cost(self, prompt_tokens: int, output_tokens: int) -> route_pb2.Cost:
-        """Return what some tokens cost."""
+        """Return the cost of some tokens."""
         price = (
             prompt_tokens * self.prompt_usd_micros_per_mtok
             + output_tokens * self.output_usd_micros_per_mtok
@@ -69,6 +61,19 @@ class Prices:
             output_tokens=output_tokens,
             usd_micros=round(price / 1e6),
         )
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The price of each reasoner, by service."""
+
+    of_service: Mapping[str, Price]
+
+    def of(self, flow: Flow) -> Price:
+        """Return the price of a flow's reasoner; nothing for a flow without one."""
+        if flow.reasoner is None:
+            return Price(0, 0)
+        return self.of_service[flow.reasoner.service]
 
 
 class CostEstimator:
@@ -89,11 +94,11 @@ class CostEstimator:
         """The ratio as it stands."""
         return self._characters / self._tokens
 
-    def spent(self, usage: reason_pb2.Usage | None) -> route_pb2.Cost:
-        """Return what an answer of the reasoner cost; nothing when there was none."""
+    def spent(self, flow: Flow, usage: reason_pb2.Usage | None) -> route_pb2.Cost:
+        """Return what an answer of a flow's reasoner cost; nothing when there was none."""
         if usage is None:
             return route_pb2.Cost()
-        return self._prices.cost(usage.prompt_tokens, usage.output_tokens)
+        return self._prices.of(flow).cost(usage.prompt_tokens, usage.output_tokens)
 
     def learn(self, flow: Flow, request: reason_pb2.ReasonRequest, usage: reason_pb2.Usage) -> None:
         """Take one real answer into account."""
@@ -116,13 +121,14 @@ class CostEstimator:
         """
         if flow.reasoner is None:
             return route_pb2.Cost()
+        price = self._prices.of(flow)
         characters = len(flow.reasoner.instruction) + len(text)
         prompt_tokens = math.ceil(characters / self.characters_per_token)
         if usage is not None:
-            return self._prices.cost(prompt_tokens, usage.output_tokens)
+            return price.cost(prompt_tokens, usage.output_tokens)
         answers, tokens = self._outputs.get(flow.name, (0, 0))
         tokens += _PRIOR_ANSWERS * flow.reasoner.expected_output_tokens
-        return self._prices.cost(prompt_tokens, round(tokens / (_PRIOR_ANSWERS + answers)))
+        return price.cost(prompt_tokens, round(tokens / (_PRIOR_ANSWERS + answers)))
 
 
 def _characters(request: reason_pb2.ReasonRequest) -> int:

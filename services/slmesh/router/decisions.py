@@ -14,7 +14,10 @@ from typing import Protocol
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 
-__all__ = ["Decisions", "MemoryDecisions", "Recorded"]
+__all__ = ["Decisions", "ForgetSubjects", "MemoryDecisions", "Recorded"]
+
+ForgetSubjects = Callable[[Callable[[str, str], bool]], object]
+"""Forgets what is about some subjects: it is given what tells of tenant and subject whether it is."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Decisions(Protocol):
 
     async def by_request(self, tenant: str, request_id: str) -> Recorded | None:
         """Return the decision of a request."""
+
+    def forget_deleted(self) -> None:
+        """Forget what was deleted by subject since the last time."""
 
     def close(self) -> None:
         """Let everything go; it may block for some seconds."""
@@ -129,6 +135,9 @@ class MemoryDecisions:
         self._forget()
         decision_id = self._requests.get((tenant, request_id))
         return await self.by_id(tenant, decision_id) if decision_id is not None else None
+
+    def forget_deleted(self) -> None:
+        """See :class:`Decisions`; nothing can be deleted from a memory."""
 
     def close(self) -> None:
         """See :class:`Decisions`."""

@@ -6,6 +6,7 @@ with the placeholder in its place. Pure; whether the reasoner is asked at all is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 
 from slmesh.api.extract.v1 import extract_pb2
@@ -56,6 +57,7 @@ def reason_request(
         text=texts.for_reasoner(screened=screened),
         signals=shown,
         max_output_tokens=reasoner.max_output_tokens,
+        output_schema=json.dumps(dict(reasoner.output_schema)) if reasoner.output_schema else "",
     )
 
 

@@ -11,11 +11,11 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
-from slmesh.api.reason.v1 import reason_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import contract
@@ -32,11 +32,13 @@ from slmesh.router.escalation import Escalation, tell_if_unscreened, unexpected
 from slmesh.router.events import Events
 from slmesh.router.flow import REDACTED_TEXT, Flow, Step
 from slmesh.router.gathering import GatheringTransport
+from slmesh.router.hedging import Hedging
 from slmesh.router.hops import Hops
 from slmesh.router.latencies import Latencies, needed_after
-from slmesh.router.reasoning import ReasonedAnswer
+from slmesh.router.reasoning import Asked, ReasonedAnswer
 from slmesh.router.request_run import Clock, RequestRun
 from slmesh.router.signals import request_of
+from slmesh.router.structured_answer import put_text
 
 if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
     from slmesh.router.reasoner_budgets import ReasonerBudgets
@@ -66,6 +68,7 @@ class Engine:
             for a transport that loads services when they are first called.
         budgets: What may be spent on the reasoner; no limit when None.
         latencies: How long services took lately; nothing is known yet when None.
+        hedging: Makes calls that declare a hedge; None sends each once.
     """
 
     def __init__(
@@ -79,9 +82,11 @@ class Engine:
         prepare: Prepare | None = None,
         budgets: ReasonerBudgets | None = None,
         latencies: Latencies | None = None,
+        hedging: Hedging | None = None,
     ) -> None:
         self._transport = transport
         self._latencies = latencies or Latencies()
+        self._hedging = hedging
         self._escalation = Escalation(transport, estimator, budgets, self._latencies)
         self._contracts = contracts
         self._judge = judge
@@ -147,10 +152,16 @@ class Engine:
         decision.latency.CopyFrom(run.elapsed())
         return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
 
+    @property
+    def policy_revision(self) -> str:
+        """The digest of the policy that judges each hop."""
+        return self._judge.revision
+
     def gathered(self) -> Engine:
         """Return an engine that sends the calls of requests it runs at the same time as batches."""
         other = copy.copy(self)
         other._transport = GatheringTransport(self._transport)
+        other._hedging = None  # a late call would be sent with others that are not
         return other
 
     def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
@@ -209,10 +220,19 @@ class Engine:
             request = request_of(
                 step, self._contracts[step.service], run.request, run.texts, run.received
             )
-            run.hops.sent(step.name, request, run.declared_fields(step))
+            declared = run.declared_fields(step)
             context = run.hops.context(step.name, context)
+
+            async def send() -> Message:
+                run.hops.sent(step.name, request, declared)
+                return await self._transport.unary(rpc, request, context)
+
             async with asyncio.timeout(context.remaining_s()):
-                response = await self._transport.unary(rpc, request, context)
+                if self._hedging is None:
+                    response = await send()
+                else:
+                    tell = partial(run.hedged, step.name)
+                    response = await self._hedging.answer(step, context, send, tell)
             self._latencies.observe(step.service, self._clock.monotonic_s() - started_s)
             return response
         except TimeoutError:
@@ -248,7 +268,7 @@ class Engine:
     ) -> None:
         """Fill in path, answer and costs."""
         decision.path = verdict.path
-        usage: reason_pb2.Usage | None = None
+        asked: Asked | None = None
         if verdict.path == route_pb2.PATH_REFUSED:
             decision.answer.source = route_pb2.ANSWER_SOURCE_TEMPLATE
             decision.answer.text = run.flow.refusal
@@ -256,7 +276,7 @@ class Engine:
             decision.answer.CopyFrom(verdict.answer)
             decision.answer.text = run.texts.restored(verdict.answer.text)
         elif verdict.path == route_pb2.PATH_ESCALATED:
-            usage = await self._escalate(run, verdict, decision)
+            asked = await self._escalate(run, verdict, decision)
         if verdict.path == route_pb2.PATH_FALLBACK:
             tell_if_unscreened(run)
         if decision.path == route_pb2.PATH_FALLBACK:
@@ -264,31 +284,36 @@ class Engine:
             decision.answer.text = run.flow.fallback
             if not run.degradations:
                 run.degrade("NO_ANSWER_FOUND", "", "the small models cannot answer this")
-        decision.cost.CopyFrom(self._estimator.spent(usage))
+        decision.cost.CopyFrom(self._estimator.spent(run.flow, asked.usage if asked else None))
         text = run.texts.for_reasoner(screened=bool(run.texts.redacted))
+        answer = asked.outcome if asked else None
+        usage = answer.usage if isinstance(answer, ReasonedAnswer) else None
         decision.all_llm_cost.CopyFrom(self._estimator.all_llm(run.flow, text, usage))
 
     async def _escalate(
         self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision
-    ) -> reason_pb2.Usage | None:
-        """Ask the reasoner, where budgets allow it; returns what its answer took."""
+    ) -> Asked | None:
+        """Ask the reasoner, where budgets allow it; returns what came of it."""
         assert run.flow.reasoner is not None
         unready = await self._make_ready({run.flow.reasoner.service})
-        outcome = await self._escalation.run(
+        asked = await self._escalation.run(
             run, verdict, decision, unready.get(run.flow.reasoner.service)
         )
-        if isinstance(outcome, ReasonedAnswer):
+        if asked is not None and isinstance(asked.outcome, ReasonedAnswer):
             decision.answer.source = route_pb2.ANSWER_SOURCE_REASONER
-            decision.answer.text = run.texts.restored(outcome.text)
-            decision.answer.provenance.CopyFrom(outcome.provenance)
-            return outcome.usage
-        if outcome is None and verdict.standby is not None:
+            decision.answer.provenance.CopyFrom(asked.outcome.provenance)
+            if asked.outcome.structured:
+                decision.answer.structured.SetInParent()
+            put_text(decision.answer, asked.outcome.text, run.texts.restored)
+            if asked.outcome.structured and run.events is not None:
+                run.events.text(decision.answer.text)
+        elif asked is None and verdict.standby is not None:
             decision.path = route_pb2.PATH_SMALL
             decision.answer.CopyFrom(verdict.standby)
             decision.answer.text = run.texts.restored(verdict.standby.text)
         else:
             decision.path = route_pb2.PATH_FALLBACK
-        return None
+        return asked
 
     async def _make_ready(self, services: Iterable[str]) -> dict[str, MeshError]:
         """Make services ready; returns why those that are not cannot be."""

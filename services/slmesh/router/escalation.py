@@ -14,7 +14,6 @@ from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import (
     DeadlineExceeded,
-    FailedPrecondition,
     Internal,
     InvalidArgument,
     MeshError,
@@ -30,8 +29,9 @@ from slmesh.router.events import Restorer
 from slmesh.router.flow import REASONER_STEP, Reasoner
 from slmesh.router.hops import UNSCREENED
 from slmesh.router.latencies import Latencies
-from slmesh.router.reasoning import ReasonedAnswer, ask
+from slmesh.router.reasoning import Asked, ReasonedAnswer, ask
 from slmesh.router.request_run import RequestRun, failure_code
+from slmesh.router.structured_answer import MISMATCH, checked
 
 if TYPE_CHECKING:  # it needs the extra ledger, and a mesh without budgets does not
     from slmesh.router.reasoner_budgets import Grant, ReasonerBudgets
@@ -40,12 +40,11 @@ __all__ = ["Escalation", "tell_if_unscreened", "unexpected"]
 
 _log = logging.getLogger(__name__)
 
-_REASONERS_OWN = frozenset({"instruction", "max_output_tokens"})
+_REASONERS_OWN = frozenset({"instruction", "max_output_tokens", "output_schema"})
 """Fields of a request to the reasoner that the flow writes."""
 
-
-_UNUSED = (FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable)
-"""Errors of a reasoner that has not begun to answer, so that nothing was spent."""
+_LONGEST_PROBLEM = 256
+"""Code points of what is wrong with an answer; the budget counts on it."""
 
 
 class Escalation:
@@ -76,8 +75,8 @@ class Escalation:
         verdict: Verdict,
         decision: route_pb2.Decision,
         unready: MeshError | None,
-    ) -> ReasonedAnswer | MeshError | None:
-        """Return the reasoner's answer, its error, or None when it was not asked.
+    ) -> Asked | None:
+        """Return the reasoner's answer or its error, or None when it was not asked.
 
         It is not asked when budgets do not allow it, or the time that is left.
 
@@ -115,15 +114,16 @@ class Escalation:
             )
             return None
         if self._budgets is None:
-            return await self._ask(run, reasoner, request, unready)
+            return _concluded(run, reasoner, await self._ask(run, reasoner, request, unready))
         grant = await self._budgets.grant(run, request, decision, verdict.expected_gain)
         decision.budget.CopyFrom(grant.state)
-        if grant.reservation is None:
+        if not grant.granted:
             if reasoner.on_no_budget == "fail":
                 raise grant.error(run.flow.name)
             run.degrade(*grant.degradation(standby=verdict.standby is not None))
             return None
-        return await self._ask_within(grant, run, reasoner, request, unready)
+        asked = await self._ask_within(grant, run, reasoner, request, unready)
+        return _concluded(run, reasoner, asked)
 
     def _no_time_for(self, run: RequestRun, reasoner: Reasoner) -> bool:
         remaining_s = run.context.remaining_s()
@@ -137,20 +137,15 @@ class Escalation:
         reasoner: Reasoner,
         request: reason_pb2.ReasonRequest,
         unready: MeshError | None,
-    ) -> ReasonedAnswer | MeshError:
+    ) -> Asked:
         assert self._budgets is not None
-        usage: reason_pb2.Usage | None = None
-        unused = False
+        asked: Asked | None = None
         try:
-            outcome = await self._ask(run, reasoner, request, unready)
-            unused = isinstance(outcome, _UNUSED)
-            if isinstance(outcome, ReasonedAnswer):
-                usage = outcome.usage
-            return outcome
-        except _UNUSED:
-            unused = True
-            raise
+            asked = await self._ask(run, reasoner, request, unready)
+            return asked
         finally:
+            usage = asked.usage if asked is not None else None
+            unused = asked is not None and asked.unused
             await self._budgets.close(grant, usage, unused=unused)
 
     async def _ask(
@@ -159,54 +154,89 @@ class Escalation:
         reasoner: Reasoner,
         request: reason_pb2.ReasonRequest,
         unready: MeshError | None,
-    ) -> ReasonedAnswer | MeshError:
+    ) -> Asked:
         context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
         run.begin(REASONER_STEP, reasoner.service)
-        outcome: ReasonedAnswer | MeshError
         try:
             if unready is not None:
                 raise unready
             run.hops.must_pass(
                 REASONER_STEP, reasoner.service, redacted=run.screened, redactable=False
             )
-            run.hops.sent(REASONER_STEP, request, _REASONERS_OWN)
-            context = run.hops.context(REASONER_STEP, context)
-            outcome = await self._listened(run, request, context)
+            asked = await self._tried(run, request, run.hops.context(REASONER_STEP, context))
         except MeshError as error:
-            outcome = error
-        except Exception as error:
-            outcome = unexpected(error, run.flow.name, REASONER_STEP)
+            asked = Asked.of(error)
+        outcome = asked.outcome
         if isinstance(outcome, MeshError):
             run.end(REASONER_STEP, outcome)
             if isinstance(outcome, PermissionDenied):
                 run.hops.refused(REASONER_STEP)
-            if reasoner.on_failure == "fail":
-                raise _failure(run, reasoner, outcome)
-            run.degrade(
-                failure_code("REASONER", outcome),
-                REASONER_STEP,
-                f"the reasoner did not answer ({outcome.reason}); the flow's fallback stands in",
-            )
-            return outcome
+            return asked
         run.end(REASONER_STEP, None)
         latency = run.steps[REASONER_STEP].latency
         self._latencies.observe(reasoner.service, latency.ToNanoseconds() / 1e9)
         run.hops.answered(REASONER_STEP, outcome.provenance)
-        self._estimator.learn(run.flow, request, outcome.usage)
-        if outcome.shortfall:
-            code, sentence = outcome.shortfall
-            run.degrade(code, REASONER_STEP, sentence)
-        return outcome
+        return asked
+
+    async def _tried(
+        self, run: RequestRun, request: reason_pb2.ReasonRequest, context: RequestContext
+    ) -> Asked:
+        """Ask, and once more when the answer does not match the schema it was asked for."""
+        first = await self._try(run, request, context)
+        if not isinstance(first.outcome, MeshError) or first.outcome.reason != MISMATCH:
+            return first
+        again = reason_pb2.ReasonRequest()
+        again.CopyFrom(request)
+        again.schema_problem = first.outcome.metadata.get("problem", "")[:_LONGEST_PROBLEM]
+        return (await self._try(run, again, context)).after(first)
+
+    async def _try(
+        self, run: RequestRun, request: reason_pb2.ReasonRequest, context: RequestContext
+    ) -> Asked:
+        run.hops.sent(REASONER_STEP, request, _REASONERS_OWN)
+        try:
+            answer = await self._listened(run, request, context)
+        except MeshError as error:
+            return Asked.of(error)
+        except Exception as error:
+            return Asked.of(unexpected(error, run.flow.name, REASONER_STEP))
+        self._estimator.learn(run.flow, request, answer.usage)
+        if not request.output_schema:
+            return Asked.of(answer)
+        return Asked(checked(answer, request.output_schema), answer.usage)
 
     async def _listened(
         self, run: RequestRun, request: reason_pb2.ReasonRequest, context: RequestContext
     ) -> ReasonedAnswer:
-        if run.events is None:
+        if run.events is None or request.output_schema:
+            # what may have to be asked for again is not told before it is known to match
             return await ask(self._transport, request, context)
         restorer = Restorer(run.texts.restored, run.events.text)
         outcome = await ask(self._transport, request, context, restorer.push)
         restorer.end()
         return outcome
+
+
+def _concluded(run: RequestRun, reasoner: Reasoner, asked: Asked) -> Asked:
+    """Note what came of asking, as the flow declares.
+
+    Raises:
+        MeshError: The reasoner failed, and the flow declares that the request fails then.
+    """
+    outcome = asked.outcome
+    if isinstance(outcome, ReasonedAnswer):
+        if outcome.shortfall:
+            code, sentence = outcome.shortfall
+            run.degrade(code, REASONER_STEP, sentence)
+        return asked
+    if reasoner.on_failure == "fail":
+        raise _failure(run, reasoner, outcome)
+    run.degrade(
+        failure_code("REASONER", outcome),
+        REASONER_STEP,
+        f"the reasoner did not answer ({outcome.reason}); the flow's fallback stands in",
+    )
+    return asked
 
 
 def tell_if_unscreened(run: RequestRun) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "AnswerSource",
     "Condition",
     "Flow",
+    "Hedge",
     "OnFailure",
     "PassageAnswer",
     "Reasoner",
@@ -41,6 +42,23 @@ OnFailure = Literal["fail", "skip", "escalate", "degrade"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hedge:
+    """When a call is late, and is sent a second time; exactly one of its fields is set.
+
+    The first answer is taken and the other call is cancelled. It draws on the retries that the
+    service is allowed. In batches, and in a mesh of one process, calls are sent once.
+
+    Attributes:
+        after_ms: After so many milliseconds.
+        after_quantile: After the time that this share of the service's recent calls kept, in
+            [0.5, 1).
+    """
+
+    after_ms: int | None = None
+    after_quantile: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One call of one service.
 
@@ -54,6 +72,7 @@ class Step:
         on_failure: ``fail``: the request fails. ``skip``: the flow goes on without the signal.
             ``escalate``: the reasoner answers. ``degrade``: the flow goes on without the signal and
             without the reasoner, which is all a guard step may do beside ``fail``.
+        hedge: When a call is late, and is sent a second time; never when left out.
     """
 
     name: str
@@ -62,6 +81,7 @@ class Step:
     after: tuple[str, ...] = ()
     timeout_ms: int = 1000
     on_failure: OnFailure = "fail"
+    hedge: Hedge | None = None
 
     @property
     def text(self) -> str:
@@ -197,7 +217,11 @@ class Reasoner:
         max_output_tokens: The longest answer.
         expected_output_tokens: How long an answer is, to estimate the cost of sending everything
             to the reasoner before this router has seen answers of it.
-        timeout_ms: The time an answer may take, within what is left of the request's.
+        output_schema: A JSON Schema that the answer must match; free text when left out. An answer
+            that does not is asked for once more, with what is wrong with it; then the reasoner has
+            failed. Both tries are paid for.
+        timeout_ms: The time an answer may take, a second try included, within what is left of the
+            request's.
         on_failure: ``fallback``: the flow's fallback answers, marked degraded. ``fail``: the
             request fails as UNAVAILABLE and says when to try again.
         on_no_budget: When a budget is used up. ``degrade``: the small models' answer, where they
@@ -213,6 +237,7 @@ class Reasoner:
     signals: tuple[str, ...] | None = None
     max_output_tokens: int = 256
     expected_output_tokens: int = 128
+    output_schema: Mapping[str, Any] = field(default_factory=dict)
     timeout_ms: int = 15_000
     on_failure: Literal["fallback", "fail"] = "fallback"
     on_no_budget: Literal["degrade", "fail"] = "degrade"
@@ -241,6 +266,10 @@ class Flow:
             answers instead.
         refusal: The answer to a refused request.
         fallback: The answer when nothing else can be given.
+        response_cache: Which answers an exact repeat of a request is given again, while flow,
+            models and policy are the same. ``none``: none. ``escalated``: those of the reasoner;
+            small models are quick enough to answer anew. ``all``: those of the small models too.
+            An answer that is degraded, refused or not recorded is never given again.
         unrecorded: What becomes of a decision that cannot be recorded, because the disk is full or
             the database is away for too long. ``refuse``: the request fails as UNAVAILABLE.
             ``allow``: the answer is given, marked as not recorded.
@@ -259,6 +288,7 @@ class Flow:
     reasoner: Reasoner | None = None
     refusal: str = ""
     fallback: str = ""
+    response_cache: Literal["none", "escalated", "all"] = "escalated"
     unrecorded: Literal["refuse", "allow"] = "refuse"
 
     @cached_property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 from slmesh.mesh.naming import suggestion
 from slmesh.router.conditions import TESTS, named_tests
@@ -19,6 +20,7 @@ from slmesh.router.flow import (
     USER_TEXT,
     Condition,
     Flow,
+    Hedge,
     PassageAnswer,
     Step,
     TemplateAnswer,
@@ -76,6 +78,19 @@ def _step_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem
                 f" is {step.timeout_ms}",
             )
         yield from _service_problems(place, step, contracts)
+        if step.hedge is not None:
+            yield from _hedge_problems(f"{place}.hedge", step.hedge, step.timeout_ms)
+
+
+def _hedge_problems(place: str, hedge: Hedge, timeout_ms: int) -> Iterator[Problem]:
+    after_ms, after_quantile = hedge.after_ms, hedge.after_quantile
+    if (after_ms is None) == (after_quantile is None):
+        yield place, "a hedge is exactly one of after_ms and after_quantile"
+    if after_ms is not None and not 0 < after_ms < timeout_ms:
+        message = f"must be above 0 and below the step's {timeout_ms} ms, is {after_ms}"
+        yield f"{place}.after_ms", message
+    if after_quantile is not None and not 0.5 <= after_quantile < 1:
+        yield f"{place}.after_quantile", f"must be in [0.5, 1), is {after_quantile:g}"
 
 
 def _service_problems(place: str, step: Step, contracts: Mapping[str, str]) -> Iterator[Problem]:
@@ -253,6 +268,8 @@ def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Pro
     for name in ("max_output_tokens", "expected_output_tokens", "timeout_ms"):
         if getattr(reasoner, name) <= 0:
             yield f"reasoner.{name}", f"must be above 0, is {getattr(reasoner, name)}"
+    if reasoner.output_schema and (problem := _schema_problem(reasoner.output_schema)):
+        yield "reasoner.output_schema", f"not a JSON Schema: {problem}"
     if not 0.0 <= reasoner.quality_floor <= 1.0:
         yield "reasoner.quality_floor", f"must be in [0, 1], is {reasoner.quality_floor:g}"
     for index, name in enumerate(reasoner.signals or ()):
@@ -263,6 +280,14 @@ def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Pro
             f"data of class {', '.join(flow.data_classes)} reaches the reasoner only through a"
             " guard step",
         )
+
+
+def _schema_problem(schema: Mapping[str, Any]) -> str:
+    try:
+        from slmesh.mesh.json_schema import schema_problem
+    except ModuleNotFoundError:
+        return "the package jsonschema is missing; install slmesh[mesh]"
+    return schema_problem(dict(schema))
 
 
 def _text_problems(flow: Flow) -> Iterator[Problem]:

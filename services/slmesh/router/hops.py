@@ -24,7 +24,7 @@ __all__ = ["UNSCREENED", "Hops"]
 UNSCREENED = "GUARD_UNAVAILABLE"
 """Reason and degradation of a hop that needs a guard's answer and has none."""
 
-_TEXTS = frozenset({"text", "query", "segments", "signals"})
+_TEXTS = frozenset({"text", "query", "segments", "signals", "schema_problem"})
 """Fields of requests that carry what the user wrote, and what was made of it."""
 
 
@@ -133,11 +133,13 @@ class Hops:
             request: The request of its service.
             own: Fields whose values the flow itself declares: they hold no data of the request.
         """
+        self._hops[step].attempts += 1
         fields = [field.name for field, _ in request.ListFields() if field.name not in own]
         texts = [name for name in fields if name in _TEXTS]
         for ruling in self._hops[step].rulings:
             # what a guard has found stands in the texts only
-            ruling.fields.extend(fields if ruling.data_class in self._declared else texts)
+            carried = fields if ruling.data_class in self._declared else texts
+            ruling.fields.extend(name for name in carried if name not in ruling.fields)
 
     def answered(self, step: str, provenance: provenance_pb2.Provenance) -> None:
         """Note which model has answered."""

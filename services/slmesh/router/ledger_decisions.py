@@ -15,7 +15,7 @@ from slmesh.ledger.rows import read_record, record_keys, subject_digest
 from slmesh.mesh.errors import Unavailable
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
-from slmesh.router.decisions import Decisions, MemoryDecisions, Recorded
+from slmesh.router.decisions import Decisions, ForgetSubjects, MemoryDecisions, Recorded
 from slmesh.router.recorded_text import withhold
 from slmesh.router.recording import RecordingRules
 from slmesh.router.request_run import Clock
@@ -35,6 +35,7 @@ class LedgerDecisions:
         clock: Where time comes from.
         metrics: Where records are counted.
         on_health: Is told, in another thread, when the database goes away or comes back.
+        also_forget: Forgets what others keep about subjects whose records were deleted.
 
     Raises:
         FailedPrecondition: A setting is wrong, or the ledger's folder cannot be used.
@@ -47,9 +48,11 @@ class LedgerDecisions:
         metrics: Metrics,
         *,
         on_health: Callable[[bool], None] = lambda healthy: None,
+        also_forget: ForgetSubjects = lambda wanted: None,
     ) -> None:
         self._rules = RecordingRules.of(settings)
         self._memory = MemoryDecisions(clock.monotonic_s)
+        self._also_forget = also_forget
         self._clock = clock
         self._metrics = metrics
         self._deleted: deque[Sequence[str]] = deque()
@@ -87,7 +90,7 @@ class LedgerDecisions:
 
     async def by_id(self, tenant: str, decision_id: str) -> Recorded | None:
         """See :class:`slmesh.router.decisions.Decisions`."""
-        self._forget_deleted()
+        self.forget_deleted()
         remembered = await self._memory.by_id(tenant, decision_id)
         return remembered or _found(await self._ledger.by_decision(tenant, decision_id))
 
@@ -97,7 +100,7 @@ class LedgerDecisions:
         While the database is away, a repeat of a request that this router does not remember and
         that was shipped already is not known for one, and runs again.
         """
-        self._forget_deleted()
+        self.forget_deleted()
         remembered = await self._memory.by_request(tenant, request_id)
         if remembered is not None:
             return remembered
@@ -106,6 +109,16 @@ class LedgerDecisions:
         except Unavailable as error:
             _log.warning("a repeat could not be told", extra={"reason": error.reason})
             return None
+
+    def forget_deleted(self) -> None:
+        """See :class:`slmesh.router.decisions.Decisions`; deletions come within seconds."""
+        if not self._deleted:
+            return
+        digests: set[str] = set()
+        while self._deleted:
+            digests.update(self._deleted.popleft())
+        for forget in (self._memory.forget_subjects, self._also_forget):
+            forget(lambda tenant, subject: subject_digest(tenant, subject) in digests)
 
     def close(self) -> None:
         """Ship what can be shipped in a few seconds, and close the ledger; it blocks."""
@@ -128,16 +141,6 @@ class LedgerDecisions:
         record.expire_time.FromNanoseconds(now_ns + rule.retention_days * _DAY_NS)
         return record
 
-    def _forget_deleted(self) -> None:
-        if not self._deleted:
-            return
-        digests: set[str] = set()
-        while self._deleted:
-            digests.update(self._deleted.popleft())
-        self._memory.forget_subjects(
-            lambda tenant, subject: subject_digest(tenant, subject) in digests
-        )
-
 
 def open_decisions(
     settings: Settings,
@@ -145,6 +148,7 @@ def open_decisions(
     metrics: Metrics,
     *,
     on_health: Callable[[bool], None],
+    also_forget: ForgetSubjects = lambda wanted: None,
 ) -> Decisions:
     """Return where the settings say that a router records.
 
@@ -153,7 +157,7 @@ def open_decisions(
     """
     if settings.ledger_url == NO_LEDGER:
         return MemoryDecisions(clock.monotonic_s)
-    return LedgerDecisions(settings, clock, metrics, on_health=on_health)
+    return LedgerDecisions(settings, clock, metrics, on_health=on_health, also_forget=also_forget)
 
 
 def _found(payload: bytes | None) -> Recorded | None:

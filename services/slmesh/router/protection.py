@@ -38,6 +38,9 @@ _FAULTS = (DeadlineExceeded, Internal, Unavailable)
 _LEAST_S = 0.1
 """A call that was given less time than this says nothing when it does not come back in it."""
 
+_OF_THE_REQUEST = "OUTPUT_SCHEMA_MISMATCH"
+"""The reason of an error that is INTERNAL and tells of one answer only."""
+
 
 @dataclass(frozen=True)
 class Protection:
@@ -50,7 +53,7 @@ class Protection:
         fewest: Calls that it must have seen to open.
         failures: The share of failed calls that opens it, in (0, 1].
         open_s: Seconds until an open breaker lets one call try.
-        retries: The share of calls that may be tried again, in [0, 1].
+        retries: The share of calls that may be tried again or hedged, in [0, 1].
         retry_after_s: The least time that must be left for one more try, in seconds.
     """
 
@@ -186,6 +189,14 @@ class ProtectedTransport:
                 async for event in events:
                     yield event
 
+    def may_hedge(self, context: RequestContext) -> bool:
+        """Take a second call to a service from its retries, or return that it may not have one."""
+        guarded = self._of(context.service)
+        if guarded.breaker.is_open or not self._may_repeat(guarded, context):
+            return False
+        guarded.retried += 1
+        return True
+
     async def close(self) -> None:
         """Let connections go."""
         await self._transport.close()
@@ -200,6 +211,10 @@ class ProtectedTransport:
         """Return whether one more try is safe: the answers of small models change nothing."""
         if guarded.breaker.is_open or error.reason == _OPEN:
             return False
+        return self._may_repeat(guarded, context)
+
+    def _may_repeat(self, guarded: _Guarded, context: RequestContext) -> bool:
+        """Return whether there is time, and a rest of the share of calls that may be repeated."""
         remaining_s = context.remaining_s()
         if remaining_s is not None and remaining_s < self._protection.retry_after_s:
             return False
@@ -227,6 +242,7 @@ class ProtectedTransport:
             failed = False
         except MeshError as error:
             failed = isinstance(error, _FAULTS) and self._was_due(error, started_s)
+            failed = failed and error.reason != _OF_THE_REQUEST
             raise
         except asyncio.CancelledError:
             # either its time is over, which is for the service to answer for, or nobody waits

@@ -27,7 +27,7 @@ from slmesh.ledger.database import Database, database_url
 from slmesh.ledger.ledger import NO_LEDGER, LedgerOptions
 from slmesh.mesh.errors import FailedPrecondition, MeshError, ResourceExhausted
 from slmesh.mesh.settings import Settings
-from slmesh.router.cost import Prices
+from slmesh.router.cost import Price, Prices
 from slmesh.router.flow import REASONER_STEP
 from slmesh.router.request_run import RequestRun
 
@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 
 _TEMPLATE_TOKENS = 256
 """What a chat template may add around instruction, text and signals; those of today take under 100."""
+
+_PROBLEM_TOKENS = 1024
+"""The most bytes of what a second try says about the first."""
 
 _GRACE_S = 30.0
 """How long after a request's time its reservation is kept: its router may only be slow."""
@@ -55,13 +58,21 @@ class Grant:
 
     Attributes:
         state: For the decision.
-        reservation: What was set aside; None when the reasoner may not be asked.
+        reservation: What was set aside; None when the reasoner may not be asked, or when nothing
+            limits it.
+        price: What its tokens cost.
         retry_s: Seconds after which it may be, where that is known.
     """
 
     state: route_pb2.BudgetState
     reservation: Reservation | None = None
+    price: Price | None = None
     retry_s: float | None = None
+
+    @property
+    def granted(self) -> bool:
+        """Whether the reasoner may be asked."""
+        return self.state.outcome == route_pb2.BUDGET_OUTCOME_GRANTED
 
     def error(self, flow: str) -> MeshError:
         """Return the error of a request that needs the reasoner."""
@@ -123,7 +134,11 @@ class ReasonerBudgets:
         limits = self._budgets.scopes(tenant, run.flow.name)
         if limits is None:
             return _denied(state, route_pb2.BUDGET_OUTCOME_NONE, f"tenant:{tenant}")
-        most = self._most(request)
+        if all(limit.unlimited for limit in limits.values()):
+            state.outcome = route_pb2.BUDGET_OUTCOME_GRANTED
+            return Grant(state)
+        price = self._prices.of(run.flow)
+        most = _most(request, price)
         try:
             windows = await asyncio.to_thread(self._spending.demand, limits)
             kept_by = self._pace(state, windows, limits, expected_gain, most)
@@ -146,7 +161,7 @@ class ReasonerBudgets:
             _log.error("budgets cannot be read", extra={"error": type(error).__name__})
             return _denied(state, route_pb2.BUDGET_OUTCOME_UNAVAILABLE, "")
         state.outcome = route_pb2.BUDGET_OUTCOME_GRANTED
-        return Grant(state, reservation)
+        return Grant(state, reservation, price)
 
     async def close(
         self, grant: Grant, usage: reason_pb2.Usage | None, *, unused: bool = False
@@ -162,25 +177,28 @@ class ReasonerBudgets:
                 that was reserved counts as spent.
             unused: Whether the reasoner has not begun to answer.
         """
-        assert grant.reservation is not None
-        if grant.reservation.settled:
+        if grant.reservation is None or grant.reservation.settled:
             return
         closing = asyncio.ensure_future(
-            asyncio.to_thread(self._close, grant.reservation, usage, unused)
+            asyncio.to_thread(self._close, grant.reservation, grant.price, usage, unused)
         )
         await asyncio.shield(closing)
 
     def _close(
-        self, reservation: Reservation, usage: reason_pb2.Usage | None, unused: bool
+        self,
+        reservation: Reservation,
+        price: Price | None,
+        usage: reason_pb2.Usage | None,
+        unused: bool,
     ) -> None:
         try:
             if unused:
                 self._spending.release(reservation)
                 return
-            if usage is None:
+            if usage is None or price is None:
                 self._spending.settle(reservation, reservation.amount)
                 return
-            cost = self._prices.cost(usage.prompt_tokens, usage.output_tokens)
+            cost = price.cost(usage.prompt_tokens, usage.output_tokens)
             tokens = usage.prompt_tokens + usage.output_tokens
             if tokens > reservation.amount.tokens:
                 _log.warning(
@@ -190,13 +208,6 @@ class ReasonerBudgets:
             self._spending.settle(reservation, Amount(1, tokens, cost.usd_micros))
         except SQLAlchemyError as error:
             _log.error("spending cannot be written", extra={"error": type(error).__name__})
-
-    def _most(self, request: reason_pb2.ReasonRequest) -> Amount:
-        parts = [request.instruction, request.text]
-        parts += [text_format.MessageToString(signal) for signal in request.signals]
-        prompt = sum(len(part.encode()) for part in parts) + _TEMPLATE_TOKENS
-        cost = self._prices.cost(prompt, request.max_output_tokens)
-        return Amount(1, prompt + request.max_output_tokens, cost.usd_micros)
 
     def _pace(
         self,
@@ -226,6 +237,16 @@ class ReasonerBudgets:
         return kept_by
 
 
+def _most(request: reason_pb2.ReasonRequest, price: Price) -> Amount:
+    parts = [request.instruction, request.text, request.output_schema]
+    parts += [text_format.MessageToString(signal) for signal in request.signals]
+    prompt = sum(len(part.encode()) for part in parts) + _TEMPLATE_TOKENS
+    output = request.max_output_tokens
+    if request.output_schema:  # an answer that does not match it is asked for once more
+        prompt, output = 2 * prompt + _PROBLEM_TOKENS, 2 * output
+    return Amount(1, prompt + output, price.cost(prompt, output).usd_micros)
+
+
 def _denied(
     state: route_pb2.BudgetState,
     outcome: route_pb2.BudgetOutcome,
@@ -234,7 +255,7 @@ def _denied(
 ) -> Grant:
     state.outcome = outcome
     state.scope = scope
-    return Grant(state, None, retry_s)
+    return Grant(state, retry_s=retry_s)
 
 
 def _shown(window: WindowState, limit: Limit) -> route_pb2.Budget:

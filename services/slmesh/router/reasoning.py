@@ -16,10 +16,19 @@ from slmesh.api.reason.v1 import reason_pb2
 from slmesh.api.types.v1 import provenance_pb2
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.contract import rpcs
-from slmesh.mesh.errors import DeadlineExceeded, Internal
+from slmesh.mesh.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    MeshError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 from slmesh.mesh.transport import Transport
 
-__all__ = ["ReasonedAnswer", "ask"]
+__all__ = ["Asked", "ReasonedAnswer", "ask"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,65 @@ class ReasonedAnswer:
         usage: The tokens it took.
         provenance: The model that answered.
         shortfall: Why it is less than it should be, as code and sentence; None when it is whole.
+        structured: Whether it is JSON that matches the flow's output schema.
     """
 
     text: str
     usage: reason_pb2.Usage
     provenance: provenance_pb2.Provenance
     shortfall: tuple[str, str] | None = None
+    structured: bool = False
+
+    @property
+    def declined(self) -> bool:
+        """Whether the model or its provider declined to answer."""
+        return self.shortfall is not None and self.shortfall[0] == _DECLINED
+
+
+_UNUSED = (FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable)
+"""Errors of a reasoner that has not begun to answer, so that nothing was spent."""
+
+_DECLINED = "REASONER_DECLINED"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of asking the reasoner, once or twice.
+
+    Attributes:
+        outcome: The answer, or why there is none.
+        usage: The tokens of all tries; None when nobody knows.
+    """
+
+    outcome: ReasonedAnswer | MeshError
+    usage: reason_pb2.Usage | None
+
+    @classmethod
+    def of(cls, outcome: ReasonedAnswer | MeshError) -> Asked:
+        """Return what came of one try."""
+        if isinstance(outcome, ReasonedAnswer):
+            return cls(outcome, outcome.usage)
+        told = outcome.metadata
+        counts = [told.get(name, "") for name in ("promptTokens", "outputTokens")]
+        if all(count.isdecimal() for count in counts):
+            prompt, output = map(int, counts)
+            return cls(outcome, reason_pb2.Usage(prompt_tokens=prompt, output_tokens=output))
+        return cls(outcome, reason_pb2.Usage() if isinstance(outcome, _UNUSED) else None)
+
+    @property
+    def unused(self) -> bool:
+        """Whether the reasoner has not begun to answer, so that nothing was spent."""
+        return isinstance(self.outcome, MeshError) and self.usage == reason_pb2.Usage()
+
+    def after(self, first: Asked) -> Asked:
+        """Return this try with the tokens of the one before it."""
+        if self.usage is None or first.usage is None:
+            return Asked(self.outcome, None)
+        total = reason_pb2.Usage(
+            prompt_tokens=first.usage.prompt_tokens + self.usage.prompt_tokens,
+            output_tokens=first.usage.output_tokens + self.usage.output_tokens,
+        )
+        return Asked(self.outcome, total)
 
 
 async def ask(
@@ -84,5 +146,5 @@ def _shortfall(completion: reason_pb2.Completion) -> tuple[str, str] | None:
         tokens = completion.usage.output_tokens
         return "ANSWER_CUT", f"the reasoner's answer was cut after {tokens} tokens"
     if completion.finish_reason == reason_pb2.FINISH_REASON_REFUSAL:
-        return "REASONER_DECLINED", "the reasoner declined to answer"
+        return _DECLINED, "the reasoner declined to answer"
     return None

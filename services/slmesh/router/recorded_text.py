@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from slmesh.api.extract.v1 import extract_pb2
 from slmesh.api.guard.v1 import guard_pb2
@@ -16,6 +17,7 @@ from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.redaction import restore
+from slmesh.router.structured_answer import put_text
 from slmesh.router.template import written
 
 __all__ = ["answered_again", "withhold"]
@@ -25,6 +27,7 @@ _NONE, _REDACTED, _FULL = (
     record_pb2.TEXT_KEPT_REDACTED,
     record_pb2.TEXT_KEPT_FULL,
 )
+_FINISHED = (route_pb2.STEP_STATE_SUCCEEDED, route_pb2.STEP_STATE_CACHED)
 
 
 def withhold(record: record_pb2.DecisionRecord, wanted: record_pb2.TextKept) -> None:
@@ -58,8 +61,9 @@ def withhold(record: record_pb2.DecisionRecord, wanted: record_pb2.TextKept) -> 
             _clear_texts(step)
     if kept == _NONE and decision.answer.source == route_pb2.ANSWER_SOURCE_REASONER:
         decision.answer.text = ""
+        decision.answer.ClearField("structured")
     elif answer:
-        decision.answer.text = _replaced(answer, hidden)
+        put_text(decision.answer, answer, lambda text: _replaced(text, hidden))
     request.text = redacted[0] if kept == _REDACTED else ""
     if request.documents:
         request.documents[:] = redacted[1:] if kept == _REDACTED else []
@@ -94,27 +98,34 @@ def answered_again(
         )
     segments = _segments(explanation)
     for original, segment in zip((request.text, *request.documents), segments, strict=False):
-        decision.answer.text = restore(decision.answer.text, original, segment)
+        put_text(decision.answer, decision.answer.text, partial(_restored, original, segment))
     for field in _fields(explanation):
         if not field.text:
             field.text = request.text[field.span.start : field.span.end]
-            answer = decision.answer.text.replace(_field_token(field), field.text)
-            decision.answer.text = answer
+            change = partial(_put_back, _field_token(field), field.text)
+            put_text(decision.answer, decision.answer.text, change)
     return explanation
+
+
+def _restored(original: str, segment: guard_pb2.RedactedSegment, text: str) -> str:
+    return restore(text, original, segment)
+
+
+def _put_back(token: str, value: str, text: str) -> str:
+    return text.replace(token, value)
 
 
 def _segments(explanation: route_pb2.ExplainResponse) -> Sequence[guard_pb2.RedactedSegment]:
     """Return what the guard has redacted; nothing when it did not run every check."""
     for step in explanation.decision.steps:
-        succeeded = step.state == route_pb2.STEP_STATE_SUCCEEDED
-        if succeeded and step.signal.screening.redacted_segments:
+        if step.state in _FINISHED and step.signal.screening.redacted_segments:
             return step.signal.screening.redacted_segments
     return ()
 
 
 def _clear_texts(step: route_pb2.Step) -> None:
     """Take redacted texts out of a guard's signal: they are in the request, or nowhere."""
-    if step.state != route_pb2.STEP_STATE_SUCCEEDED:
+    if step.state not in _FINISHED:
         step.signal.screening.ClearField("redacted_segments")  # of a guard that did not finish
     for segment in step.signal.screening.redacted_segments:
         segment.ClearField("text")

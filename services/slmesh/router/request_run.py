@@ -34,6 +34,10 @@ from slmesh.router.signals import Texts, provenance_of, redactable, signal_of
 __all__ = ["Clock", "RequestRun", "failure_code"]
 
 _RETRY_DELAY_S = 1.0
+_OWN_CODES = frozenset(
+    {"GUARD_INCOMPLETE", UNSCREENED, "OUTPUT_SCHEMA_MISMATCH", "REASONER_DECLINED"}
+)
+"""Reasons that say more than the kind of error does."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,13 @@ class RequestRun:
     def begin(self, name: str, service: str) -> None:
         """Note that a step, or the call of the reasoner, has started."""
         self.steps[name] = route_pb2.Step(name=name, service=service, start_offset=self.elapsed())
+
+    def hedged(self, name: str, outcome: route_pb2.HedgeOutcome) -> None:
+        """Note that a step's call was late, and what became of the second one."""
+        hedge = self.steps[name].hedge
+        if not hedge.HasField("start_offset") and outcome != route_pb2.HEDGE_OUTCOME_REFUSED:
+            hedge.start_offset.CopyFrom(self.elapsed())
+        hedge.outcome = outcome
 
     def end(self, name: str, error: MeshError | None) -> None:
         """Note how a step that had started has ended."""
@@ -269,7 +280,7 @@ def failure_code(what: str, error: MeshError) -> str:
         what: ``STEP`` or ``REASONER``.
         error: What went wrong.
     """
-    if error.reason in ("GUARD_INCOMPLETE", UNSCREENED):
+    if error.reason in _OWN_CODES:
         return error.reason
     if isinstance(error, PermissionDenied):
         return "POLICY_DENIED"

@@ -29,6 +29,7 @@ from slmesh.router.flow import Flow
 from slmesh.router.flow_book import FlowBook
 from slmesh.router.recorded_text import answered_again
 from slmesh.router.request_checks import check_request, request_id_of
+from slmesh.router.response_cache import RequestKey, ResponseCache
 
 __all__ = ["ROUTER", "Routing", "route_boundary"]
 
@@ -67,6 +68,7 @@ class Routing:
         admission: The bound on requests in work.
         metrics: Where decisions are counted.
         limits: The largest request.
+        cache: Answers that may be given again.
         new_id: Makes ids.
     """
 
@@ -79,12 +81,14 @@ class Routing:
         admission: Admission,
         metrics: Metrics,
         limits: Limits,
+        cache: ResponseCache,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._flows = flows
         self._engine = engine
         self._batch_engine = engine.gathered()
         self._limits = limits
+        self._cache = cache
         self._decisions = decisions
         self._admission = admission
         self._metrics = metrics
@@ -209,7 +213,9 @@ class Routing:
         may_be_lost = flow.unrecorded == "allow"
         if not may_be_lost:
             self._decisions.check_room()  # before anything is spent
-        explanation = await asked.engine.run(
+        cached = self._cached(asked, request_id)
+        serving = self._cache.serving(flow)
+        explanation = cached or await asked.engine.run(
             flow,
             request,
             replace(context, subject=""),
@@ -226,8 +232,39 @@ class Routing:
             may_be_lost=may_be_lost,
         )
         await self._decisions.record(recorded)
+        if cached is None:
+            self._cache.take_in(
+                self._key(asked), flow, request, explanation, serving, context.subject
+            )
         self._count(explanation.decision, context.tenant)
         return recorded
+
+    def _cached(self, asked: _Asked, request_id: str) -> route_pb2.ExplainResponse | None:
+        """Return a new decision with the answer of an earlier one to the same request, or None."""
+        if not self._cache.keeps(asked.flow):
+            return None
+        self._decisions.forget_deleted()
+        explanation = self._cache.answer(
+            self._key(asked),
+            asked.flow,
+            asked.context.subject,
+            decision_id=self._new_id(),
+            request_id=request_id,
+        )
+        if explanation is not None and asked.events is not None:
+            answer = explanation.decision.answer
+            if answer.source == route_pb2.ANSWER_SOURCE_REASONER:
+                asked.events.text(answer.text)
+        return explanation
+
+    def _key(self, asked: _Asked) -> RequestKey:
+        return RequestKey(
+            asked.context.tenant,
+            asked.flow.name,
+            asked.flow.revision,
+            asked.engine.policy_revision,
+            asked.digest,
+        )
 
     def _count(self, decision: route_pb2.Decision, tenant: str) -> None:
         path = route_pb2.Path.Name(decision.path).removeprefix("PATH_").lower()

@@ -19,6 +19,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from slmesh.budgets.declaration import DEFAULT_BUDGETS
 from slmesh.discovery import CLUSTER_SERVICE, Discovery
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
 from slmesh.mesh.catalog import discover
@@ -34,12 +35,16 @@ from slmesh.router.admission import Admission
 from slmesh.router.assembly import make_engine
 from slmesh.router.decisions import Decisions
 from slmesh.router.edge import Edge
+from slmesh.router.engine import Engine
 from slmesh.router.flow_book import FlowBook, load_flows
 from slmesh.router.flow_watch import FlowWatch
 from slmesh.router.health import HealthProbe, HealthTeller
+from slmesh.router.hedging import Hedging
+from slmesh.router.latencies import Latencies
 from slmesh.router.ledger_decisions import open_decisions
 from slmesh.router.protection import ProtectedTransport
 from slmesh.router.request_run import Clock
+from slmesh.router.response_cache import CacheLimits, ModelsSeen, ResponseCache
 from slmesh.router.routing import ROUTER, Routing, route_boundary
 from slmesh.router.tls import server_credentials
 from slmesh.router.wire_handlers import RouterHandlers
@@ -116,26 +121,25 @@ class RouterServer:
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
         servicer = _add_health_and_reflection(server)
         port, clock = _bind(server, settings, credentials), Clock()
-        decisions = open_decisions(
-            settings, clock, metrics, on_health=HealthTeller(servicer, LEDGER).tell
-        )
-        contracts = {name: manifest.contract for name, manifest in found.items()}
-        teller = HealthTeller(servicer, FLOWS)
-        watch = FlowWatch(settings, contracts, flows, metrics, on_health=teller.tell)
+        models = ModelsSeen()
+        cache = ResponseCache(CacheLimits.of(settings), models, clock, metrics)
+        decisions = _decisions(settings, clock, metrics, servicer, cache)
+        watch = _flow_watch(settings, found, flows, metrics, servicer)
         routing = Routing(
             flows,
-            make_engine(_protected(calls, metrics, clock), settings, found, gate, clock),
+            _engine(settings, _protected(calls, metrics, clock), found, gate, clock, metrics),
             decisions,
             admission=admission,
             metrics=metrics,
             limits=limits_of(settings),
+            cache=cache,
         )
         handlers = RouterHandlers(
             route_boundary(routing, flows, settings, instruments, admit=gate.served),
             _edge(settings, found, calls, gate, admission, instruments),
         )
         server.add_generic_rpc_handlers((handlers,))
-        probe = _probe(checks, servicer, found, discovery, metrics)
+        probe = _probe(checks, servicer, found, discovery, metrics, models)
         await server.start()
         await probe.start()
         await watch.start()
@@ -172,12 +176,41 @@ def _add_health_and_reflection(server: grpc.aio.Server) -> health.aio.HealthServ
     return servicer
 
 
+def _decisions(
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+    servicer: health.aio.HealthServicer,
+    cache: ResponseCache,
+) -> Decisions:
+    return open_decisions(
+        settings,
+        clock,
+        metrics,
+        on_health=HealthTeller(servicer, LEDGER).tell,
+        also_forget=cache.forget_subjects,
+    )
+
+
+def _flow_watch(
+    settings: Settings,
+    services: Mapping[str, Manifest],
+    flows: FlowBook,
+    metrics: Metrics,
+    servicer: health.aio.HealthServicer,
+) -> FlowWatch:
+    contracts = {name: manifest.contract for name, manifest in services.items()}
+    teller = HealthTeller(servicer, FLOWS)
+    return FlowWatch(settings, contracts, flows, metrics, on_health=teller.tell)
+
+
 def _probe(
     checks: GrpcTransport,
     servicer: health.aio.HealthServicer,
     services: Mapping[str, Manifest],
     discovery: Discovery,
     metrics: Metrics,
+    models: ModelsSeen,
 ) -> HealthProbe:
     return HealthProbe(
         checks,
@@ -185,6 +218,7 @@ def _probe(
         lambda: sorted({*services, *discovery.services()} - {ROUTER, CLUSTER_SERVICE}),
         own=("", rpcs()["Route"].service),
         metrics=metrics,
+        on_model=models.serving,
     )
 
 
@@ -215,6 +249,27 @@ def _protected(calls: GrpcTransport, metrics: Metrics, clock: Clock) -> Protecte
         metrics.breaker_open.labels(service).set(is_open)
 
     return ProtectedTransport(calls, now_s=clock.monotonic_s, on_breaker=tell)
+
+
+def _engine(
+    settings: Settings,
+    transport: ProtectedTransport,
+    services: Mapping[str, Manifest],
+    gate: PolicyGate,
+    clock: Clock,
+    metrics: Metrics,
+) -> Engine:
+    latencies = Latencies()
+    return make_engine(
+        transport,
+        settings,
+        services,
+        gate,
+        clock,
+        budgets_file=settings.budgets or DEFAULT_BUDGETS,
+        latencies=latencies,
+        hedging=Hedging(latencies, transport.may_hedge, metrics),
+    )
 
 
 def _edge(

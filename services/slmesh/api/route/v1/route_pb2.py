@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from slmesh.api.signal.v1 import signal_pb2 as slmesh_dot_api_dot_signal_dot_v1_dot_signal__pb2
 from slmesh.api.types.v1 import provenance_pb2 as slmesh_dot_api_dot_types_dot_v1_dot_provenance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fslmesh/api/route/v1/route.proto\x12\x13slmesh.api.route.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!slmesh/api/signal/v1/signal.proto\x1a$slmesh/api/types/v1/provenance.proto\"\xb4\x05\n\x08\x44\x65\x63ision\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x66low\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rflow_revision\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12-\n\x04path\x18\x06 \x01(\x0e\x32\x19.slmesh.api.route.v1.PathB\x04\xe2\x41\x01\x03\x12\x36\n\x07reasons\x18\x07 \x03(\x0b\x32\x1f.slmesh.api.route.v1.PathReasonB\x04\xe2\x41\x01\x03\x12\x31\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1b.slmesh.api.route.v1.AnswerB\x04\xe2\x41\x01\x03\x12<\n\x0c\x64\x65gradations\x18\t \x03(\x0b\x32 .slmesh.api.route.v1.DegradationB\x04\xe2\x41\x01\x03\x12.\n\x05steps\x18\n \x03(\x0b\x32\x19.slmesh.api.route.v1.StepB\x04\xe2\x41\x01\x03\x12-\n\x04\x63ost\x18\x0b \x01(\x0b\x32\x19.slmesh.api.route.v1.CostB\x04\xe2\x41\x01\x03\x12\x35\n\x0c\x61ll_llm_cost\x18\x0c \x01(\x0b\x32\x19.slmesh.api.route.v1.CostB\x04\xe2\x41\x01\x03\x12\x30\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x33\n\x07receipt\x18\x0e \x01(\x0b\x32\x1c.slmesh.api.route.v1.ReceiptB\x04\xe2\x41\x01\x03\x12\x36\n\x06\x62udget\x18\x0f \x01(\x0b\x32 .slmesh.api.route.v1.BudgetStateB\x04\xe2\x41\x01\x03\"\xf2\x01\n\x0cRouteRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x66low\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tdocuments\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06locale\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x64\x65\x66\x61ult_currency\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x38\n\x0ereference_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"F\n\rRouteResponse\x12\x35\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.slmesh.api.route.v1.DecisionB\x04\xe2\x41\x01\x03\"N\n\x11\x42\x61tchRouteRequest\x12\x39\n\x08requests\x18\x01 \x03(\x0b\x32!.slmesh.api.route.v1.RouteRequestB\x04\xe2\x41\x01\x02\"R\n\x12\x42\x61tchRouteResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32%.slmesh.api.route.v1.BatchRouteResultB\x04\xe2\x41\x01\x03\"\x85\x01\n\x10\x42\x61tchRouteResult\x12<\n\x08response\x18\x01 \x01(\x0b\x32\".slmesh.api.route.v1.RouteResponseB\x04\xe2\x41\x01\x03H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03H\x00\x42\x08\n\x06result\"N\n\x12RouteStreamRequest\x12\x38\n\x07request\x18\x01 \x01(\x0b\x32!.slmesh.api.route.v1.RouteRequestB\x04\xe2\x41\x01\x02\"\xa9\x01\n\x13RouteStreamResponse\x12\x34\n\x06signal\x18\x01 \x01(\x0b\x32\x1c.slmesh.api.signal.v1.SignalB\x04\xe2\x41\x01\x03H\x00\x12\x1a\n\ntext_delta\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03H\x00\x12\x37\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1d.slmesh.api.route.v1.DecisionB\x04\xe2\x41\x01\x03H\x00\x42\x07\n\x05\x65vent\"+\n\x0e\x45xplainRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x82\x01\n\x0f\x45xplainResponse\x12\x35\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.slmesh.api.route.v1.DecisionB\x04\xe2\x41\x01\x03\x12\x38\n\nconditions\x18\x02 \x03(\x0b\x32\x1e.slmesh.api.route.v1.ConditionB\x04\xe2\x41\x01\x03\"O\n\nPathReason\x12\x12\n\x04\x63ode\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04step\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"\x90\x01\n\x06\x41nswer\x12\x37\n\x06source\x18\x01 \x01(\x0e\x32!.slmesh.api.route.v1.AnswerSourceB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\nprovenance\x18\x03 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\"P\n\x0b\x44\x65gradation\x12\x12\n\x04step\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x63ode\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"\xac\x02\n\x04Step\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07service\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32\x1e.slmesh.api.route.v1.StepStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0cstart_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x30\n\x07latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x32\n\x06signal\x18\x06 \x01(\x0b\x32\x1c.slmesh.api.signal.v1.SignalB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\"Z\n\x04\x43ost\x12\x1b\n\rprompt_tokens\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\routput_tokens\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nusd_micros\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xfe\x01\n\tCondition\x12\x12\n\x04\x63ode\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04step\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08quantity\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\x05value\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1c\n\tthreshold\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12\x12\n\x04held\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12-\n\x04path\x18\x07 \x01(\x0e\x32\x19.slmesh.api.route.v1.PathB\x04\xe2\x41\x01\x03\x12\x1e\n\x10threshold_source\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x42\x08\n\x06_valueB\x0c\n\n_threshold\"\xe0\x01\n\x0b\x42udgetState\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32\".slmesh.api.route.v1.BudgetOutcomeB\x04\xe2\x41\x01\x03\x12\x13\n\x05scope\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08quantity\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rexpected_gain\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x18\n\nleast_gain\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x32\n\x07\x62udgets\x18\x06 \x03(\x0b\x32\x1b.slmesh.api.route.v1.BudgetB\x04\xe2\x41\x01\x03\"\xb1\x02\n\x06\x42udget\x12\x13\n\x05scope\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\nreset_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08requests\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06tokens\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nusd_micros\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1f\n\x0cmax_requests\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1d\n\nmax_tokens\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12!\n\x0emax_usd_micros\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x02\x88\x01\x01\x42\x0f\n\r_max_requestsB\r\n\x0b_max_tokensB\x11\n\x0f_max_usd_micros\"V\n\x07Receipt\x12\x1d\n\x0fpolicy_revision\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x04hops\x18\x02 \x03(\x0b\x32\x18.slmesh.api.route.v1.HopB\x04\xe2\x41\x01\x03\"\xa2\x02\n\x03Hop\x12\x12\n\x04step\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07service\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05model\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04zone\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06region\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07purpose\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08redacted\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x32\n\x05state\x18\t \x01(\x0e\x32\x1d.slmesh.api.route.v1.HopStateB\x04\xe2\x41\x01\x03\x12\x37\n\x07rulings\x18\n \x03(\x0b\x32 .slmesh.api.route.v1.ClassRulingB\x04\xe2\x41\x01\x03\"h\n\x0b\x43lassRuling\x12\x18\n\ndata_class\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x66ields\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61llowed\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04rule\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03*e\n\x04Path\x12\x14\n\x10PATH_UNSPECIFIED\x10\x00\x12\x0e\n\nPATH_SMALL\x10\x01\x12\x12\n\x0ePATH_ESCALATED\x10\x02\x12\x10\n\x0cPATH_REFUSED\x10\x03\x12\x11\n\rPATH_FALLBACK\x10\x04*\xb7\x01\n\x0c\x41nswerSource\x12\x1d\n\x19\x41NSWER_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41NSWER_SOURCE_TEMPLATE\x10\x01\x12\x19\n\x15\x41NSWER_SOURCE_PASSAGE\x10\x02\x12\x1a\n\x16\x41NSWER_SOURCE_REASONER\x10\x03\x12\x19\n\x15\x41NSWER_SOURCE_SIGNALS\x10\x04\x12\x1a\n\x16\x41NSWER_SOURCE_FALLBACK\x10\x05*\x8a\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14STEP_STATE_SUCCEEDED\x10\x01\x12\x15\n\x11STEP_STATE_FAILED\x10\x02\x12\x18\n\x14STEP_STATE_TIMED_OUT\x10\x03\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x04*\x8f\x01\n\x08HopState\x12\x19\n\x15HOP_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11HOP_STATE_ALLOWED\x10\x01\x12\x15\n\x11HOP_STATE_REFUSED\x10\x02\x12 \n\x1cHOP_STATE_REFUSED_BY_SERVICE\x10\x03\x12\x18\n\x14HOP_STATE_UNSCREENED\x10\x04*\xbb\x01\n\rBudgetOutcome\x12\x1e\n\x1a\x42UDGET_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42UDGET_OUTCOME_GRANTED\x10\x01\x12\x17\n\x13\x42UDGET_OUTCOME_KEPT\x10\x02\x12\x1c\n\x18\x42UDGET_OUTCOME_EXHAUSTED\x10\x03\x12\x17\n\x13\x42UDGET_OUTCOME_NONE\x10\x04\x12\x1e\n\x1a\x42UDGET_OUTCOME_UNAVAILABLE\x10\x05\x32\xf7\x02\n\x0cRouteService\x12N\n\x05Route\x12!.slmesh.api.route.v1.RouteRequest\x1a\".slmesh.api.route.v1.RouteResponse\x12]\n\nBatchRoute\x12&.slmesh.api.route.v1.BatchRouteRequest\x1a\'.slmesh.api.route.v1.BatchRouteResponse\x12\x62\n\x0bRouteStream\x12\'.slmesh.api.route.v1.RouteStreamRequest\x1a(.slmesh.api.route.v1.RouteStreamResponse0\x01\x12T\n\x07\x45xplain\x12#.slmesh.api.route.v1.ExplainRequest\x1a$.slmesh.api.route.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fslmesh/api/route/v1/route.proto\x12\x13slmesh.api.route.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!slmesh/api/signal/v1/signal.proto\x1a$slmesh/api/types/v1/provenance.proto\"\xd6\x05\n\x08\x44\x65\x63ision\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x66low\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rflow_revision\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12-\n\x04path\x18\x06 \x01(\x0e\x32\x19.slmesh.api.route.v1.PathB\x04\xe2\x41\x01\x03\x12\x36\n\x07reasons\x18\x07 \x03(\x0b\x32\x1f.slmesh.api.route.v1.PathReasonB\x04\xe2\x41\x01\x03\x12\x31\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1b.slmesh.api.route.v1.AnswerB\x04\xe2\x41\x01\x03\x12<\n\x0c\x64\x65gradations\x18\t \x03(\x0b\x32 .slmesh.api.route.v1.DegradationB\x04\xe2\x41\x01\x03\x12.\n\x05steps\x18\n \x03(\x0b\x32\x19.slmesh.api.route.v1.StepB\x04\xe2\x41\x01\x03\x12-\n\x04\x63ost\x18\x0b \x01(\x0b\x32\x19.slmesh.api.route.v1.CostB\x04\xe2\x41\x01\x03\x12\x35\n\x0c\x61ll_llm_cost\x18\x0c \x01(\x0b\x32\x19.slmesh.api.route.v1.CostB\x04\xe2\x41\x01\x03\x12\x30\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x33\n\x07receipt\x18\x0e \x01(\x0b\x32\x1c.slmesh.api.route.v1.ReceiptB\x04\xe2\x41\x01\x03\x12\x36\n\x06\x62udget\x18\x0f \x01(\x0b\x32 .slmesh.api.route.v1.BudgetStateB\x04\xe2\x41\x01\x03\x12 \n\x12\x63\x61\x63hed_decision_id\x18\x10 \x01(\tB\x04\xe2\x41\x01\x03\"\xf2\x01\n\x0cRouteRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x66low\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tdocuments\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06locale\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x64\x65\x66\x61ult_currency\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x38\n\x0ereference_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"F\n\rRouteResponse\x12\x35\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.slmesh.api.route.v1.DecisionB\x04\xe2\x41\x01\x03\"N\n\x11\x42\x61tchRouteRequest\x12\x39\n\x08requests\x18\x01 \x03(\x0b\x32!.slmesh.api.route.v1.RouteRequestB\x04\xe2\x41\x01\x02\"R\n\x12\x42\x61tchRouteResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32%.slmesh.api.route.v1.BatchRouteResultB\x04\xe2\x41\x01\x03\"\x85\x01\n\x10\x42\x61tchRouteResult\x12<\n\x08response\x18\x01 \x01(\x0b\x32\".slmesh.api.route.v1.RouteResponseB\x04\xe2\x41\x01\x03H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03H\x00\x42\x08\n\x06result\"N\n\x12RouteStreamRequest\x12\x38\n\x07request\x18\x01 \x01(\x0b\x32!.slmesh.api.route.v1.RouteRequestB\x04\xe2\x41\x01\x02\"\xa9\x01\n\x13RouteStreamResponse\x12\x34\n\x06signal\x18\x01 \x01(\x0b\x32\x1c.slmesh.api.signal.v1.SignalB\x04\xe2\x41\x01\x03H\x00\x12\x1a\n\ntext_delta\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03H\x00\x12\x37\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1d.slmesh.api.route.v1.DecisionB\x04\xe2\x41\x01\x03H\x00\x42\x07\n\x05\x65vent\"+\n\x0e\x45xplainRequest\x12\x19\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x82\x01\n\x0f\x45xplainResponse\x12\x35\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.slmesh.api.route.v1.DecisionB\x04\xe2\x41\x01\x03\x12\x38\n\nconditions\x18\x02 \x03(\x0b\x32\x1e.slmesh.api.route.v1.ConditionB\x04\xe2\x41\x01\x03\"O\n\nPathReason\x12\x12\n\x04\x63ode\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04step\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"\xc2\x01\n\x06\x41nswer\x12\x37\n\x06source\x18\x01 \x01(\x0e\x32!.slmesh.api.route.v1.AnswerSourceB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\nprovenance\x18\x03 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\x12\x30\n\nstructured\x18\x04 \x01(\x0b\x32\x16.google.protobuf.ValueB\x04\xe2\x41\x01\x03\"P\n\x0b\x44\x65gradation\x12\x12\n\x04step\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x63ode\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"\xdd\x02\n\x04Step\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07service\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32\x1e.slmesh.api.route.v1.StepStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0cstart_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x30\n\x07latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x32\n\x06signal\x18\x06 \x01(\x0b\x32\x1c.slmesh.api.signal.v1.SignalB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12/\n\x05hedge\x18\t \x01(\x0b\x32\x1a.slmesh.api.route.v1.HedgeB\x04\xe2\x41\x01\x03\"x\n\x05Hedge\x12\x35\n\x0cstart_offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x38\n\x07outcome\x18\x02 \x01(\x0e\x32!.slmesh.api.route.v1.HedgeOutcomeB\x04\xe2\x41\x01\x03\"Z\n\x04\x43ost\x12\x1b\n\rprompt_tokens\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\routput_tokens\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nusd_micros\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xfe\x01\n\tCondition\x12\x12\n\x04\x63ode\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04step\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08quantity\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\x05value\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1c\n\tthreshold\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12\x12\n\x04held\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12-\n\x04path\x18\x07 \x01(\x0e\x32\x19.slmesh.api.route.v1.PathB\x04\xe2\x41\x01\x03\x12\x1e\n\x10threshold_source\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x42\x08\n\x06_valueB\x0c\n\n_threshold\"\xe0\x01\n\x0b\x42udgetState\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32\".slmesh.api.route.v1.BudgetOutcomeB\x04\xe2\x41\x01\x03\x12\x13\n\x05scope\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08quantity\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rexpected_gain\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x18\n\nleast_gain\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x32\n\x07\x62udgets\x18\x06 \x03(\x0b\x32\x1b.slmesh.api.route.v1.BudgetB\x04\xe2\x41\x01\x03\"\xb1\x02\n\x06\x42udget\x12\x13\n\x05scope\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\nreset_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08requests\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06tokens\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nusd_micros\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1f\n\x0cmax_requests\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1d\n\nmax_tokens\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12!\n\x0emax_usd_micros\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x02\x88\x01\x01\x42\x0f\n\r_max_requestsB\r\n\x0b_max_tokensB\x11\n\x0f_max_usd_micros\"V\n\x07Receipt\x12\x1d\n\x0fpolicy_revision\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x04hops\x18\x02 \x03(\x0b\x32\x18.slmesh.api.route.v1.HopB\x04\xe2\x41\x01\x03\"\xba\x02\n\x03Hop\x12\x12\n\x04step\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07service\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05model\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04zone\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06region\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07purpose\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08redacted\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x32\n\x05state\x18\t \x01(\x0e\x32\x1d.slmesh.api.route.v1.HopStateB\x04\xe2\x41\x01\x03\x12\x37\n\x07rulings\x18\n \x03(\x0b\x32 .slmesh.api.route.v1.ClassRulingB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61ttempts\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x03\"h\n\x0b\x43lassRuling\x12\x18\n\ndata_class\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x66ields\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61llowed\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04rule\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03*e\n\x04Path\x12\x14\n\x10PATH_UNSPECIFIED\x10\x00\x12\x0e\n\nPATH_SMALL\x10\x01\x12\x12\n\x0ePATH_ESCALATED\x10\x02\x12\x10\n\x0cPATH_REFUSED\x10\x03\x12\x11\n\rPATH_FALLBACK\x10\x04*\xb7\x01\n\x0c\x41nswerSource\x12\x1d\n\x19\x41NSWER_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41NSWER_SOURCE_TEMPLATE\x10\x01\x12\x19\n\x15\x41NSWER_SOURCE_PASSAGE\x10\x02\x12\x1a\n\x16\x41NSWER_SOURCE_REASONER\x10\x03\x12\x19\n\x15\x41NSWER_SOURCE_SIGNALS\x10\x04\x12\x1a\n\x16\x41NSWER_SOURCE_FALLBACK\x10\x05*\xa1\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14STEP_STATE_SUCCEEDED\x10\x01\x12\x15\n\x11STEP_STATE_FAILED\x10\x02\x12\x18\n\x14STEP_STATE_TIMED_OUT\x10\x03\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x04\x12\x15\n\x11STEP_STATE_CACHED\x10\x05*\xa2\x01\n\x0cHedgeOutcome\x12\x1d\n\x19HEDGE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17HEDGE_OUTCOME_FIRST_WON\x10\x01\x12\x1c\n\x18HEDGE_OUTCOME_SECOND_WON\x10\x02\x12\x1d\n\x19HEDGE_OUTCOME_BOTH_FAILED\x10\x03\x12\x19\n\x15HEDGE_OUTCOME_REFUSED\x10\x04*\x8f\x01\n\x08HopState\x12\x19\n\x15HOP_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11HOP_STATE_ALLOWED\x10\x01\x12\x15\n\x11HOP_STATE_REFUSED\x10\x02\x12 \n\x1cHOP_STATE_REFUSED_BY_SERVICE\x10\x03\x12\x18\n\x14HOP_STATE_UNSCREENED\x10\x04*\xbb\x01\n\rBudgetOutcome\x12\x1e\n\x1a\x42UDGET_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42UDGET_OUTCOME_GRANTED\x10\x01\x12\x17\n\x13\x42UDGET_OUTCOME_KEPT\x10\x02\x12\x1c\n\x18\x42UDGET_OUTCOME_EXHAUSTED\x10\x03\x12\x17\n\x13\x42UDGET_OUTCOME_NONE\x10\x04\x12\x1e\n\x1a\x42UDGET_OUTCOME_UNAVAILABLE\x10\x05\x32\xf7\x02\n\x0cRouteService\x12N\n\x05Route\x12!.slmesh.api.route.v1.RouteRequest\x1a\".slmesh.api.route.v1.RouteResponse\x12]\n\nBatchRoute\x12&.slmesh.api.route.v1.BatchRouteRequest\x1a\'.slmesh.api.route.v1.BatchRouteResponse\x12\x62\n\x0bRouteStream\x12\'.slmesh.api.route.v1.RouteStreamRequest\x1a(.slmesh.api.route.v1.RouteStreamResponse0\x01\x12T\n\x07\x45xplain\x12#.slmesh.api.route.v1.ExplainRequest\x1a$.slmesh.api.route.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -67,6 +68,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECISION'].fields_by_name['receipt']._serialized_options = b'\342A\001\003'
   _globals['_DECISION'].fields_by_name['budget']._loaded_options = None
   _globals['_DECISION'].fields_by_name['budget']._serialized_options = b'\342A\001\003'
+  _globals['_DECISION'].fields_by_name['cached_decision_id']._loaded_options = None
+  _globals['_DECISION'].fields_by_name['cached_decision_id']._serialized_options = b'\342A\001\003'
   _globals['_ROUTEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ROUTEREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_ROUTEREQUEST'].fields_by_name['flow']._loaded_options = None
@@ -119,6 +122,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANSWER'].fields_by_name['text']._serialized_options = b'\342A\001\003'
   _globals['_ANSWER'].fields_by_name['provenance']._loaded_options = None
   _globals['_ANSWER'].fields_by_name['provenance']._serialized_options = b'\342A\001\003'
+  _globals['_ANSWER'].fields_by_name['structured']._loaded_options = None
+  _globals['_ANSWER'].fields_by_name['structured']._serialized_options = b'\342A\001\003'
   _globals['_DEGRADATION'].fields_by_name['step']._loaded_options = None
   _globals['_DEGRADATION'].fields_by_name['step']._serialized_options = b'\342A\001\003'
   _globals['_DEGRADATION'].fields_by_name['code']._loaded_options = None
@@ -139,6 +144,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STEP'].fields_by_name['signal']._serialized_options = b'\342A\001\003'
   _globals['_STEP'].fields_by_name['error']._loaded_options = None
   _globals['_STEP'].fields_by_name['error']._serialized_options = b'\342A\001\003'
+  _globals['_STEP'].fields_by_name['hedge']._loaded_options = None
+  _globals['_STEP'].fields_by_name['hedge']._serialized_options = b'\342A\001\003'
+  _globals['_HEDGE'].fields_by_name['start_offset']._loaded_options = None
+  _globals['_HEDGE'].fields_by_name['start_offset']._serialized_options = b'\342A\001\003'
+  _globals['_HEDGE'].fields_by_name['outcome']._loaded_options = None
+  _globals['_HEDGE'].fields_by_name['outcome']._serialized_options = b'\342A\001\003'
   _globals['_COST'].fields_by_name['prompt_tokens']._loaded_options = None
   _globals['_COST'].fields_by_name['prompt_tokens']._serialized_options = b'\342A\001\003'
   _globals['_COST'].fields_by_name['output_tokens']._loaded_options = None
@@ -213,6 +224,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOP'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_HOP'].fields_by_name['rulings']._loaded_options = None
   _globals['_HOP'].fields_by_name['rulings']._serialized_options = b'\342A\001\003'
+  _globals['_HOP'].fields_by_name['attempts']._loaded_options = None
+  _globals['_HOP'].fields_by_name['attempts']._serialized_options = b'\342A\001\003'
   _globals['_CLASSRULING'].fields_by_name['data_class']._loaded_options = None
   _globals['_CLASSRULING'].fields_by_name['data_class']._serialized_options = b'\342A\001\003'
   _globals['_CLASSRULING'].fields_by_name['fields']._loaded_options = None
@@ -221,58 +234,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSRULING'].fields_by_name['allowed']._serialized_options = b'\342A\001\003'
   _globals['_CLASSRULING'].fields_by_name['rule']._loaded_options = None
   _globals['_CLASSRULING'].fields_by_name['rule']._serialized_options = b'\342A\001\003'
-  _globals['_PATH']._serialized_start=3978
-  _globals['_PATH']._serialized_end=4079
-  _globals['_ANSWERSOURCE']._serialized_start=4082
-  _globals['_ANSWERSOURCE']._serialized_end=4265
-  _globals['_STEPSTATE']._serialized_start=4268
-  _globals['_STEPSTATE']._serialized_end=4406
-  _globals['_HOPSTATE']._serialized_start=4409
-  _globals['_HOPSTATE']._serialized_end=4552
-  _globals['_BUDGETOUTCOME']._serialized_start=4555
-  _globals['_BUDGETOUTCOME']._serialized_end=4742
-  _globals['_DECISION']._serialized_start=253
-  _globals['_DECISION']._serialized_end=945
-  _globals['_ROUTEREQUEST']._serialized_start=948
-  _globals['_ROUTEREQUEST']._serialized_end=1190
-  _globals['_ROUTERESPONSE']._serialized_start=1192
-  _globals['_ROUTERESPONSE']._serialized_end=1262
-  _globals['_BATCHROUTEREQUEST']._serialized_start=1264
-  _globals['_BATCHROUTEREQUEST']._serialized_end=1342
-  _globals['_BATCHROUTERESPONSE']._serialized_start=1344
-  _globals['_BATCHROUTERESPONSE']._serialized_end=1426
-  _globals['_BATCHROUTERESULT']._serialized_start=1429
-  _globals['_BATCHROUTERESULT']._serialized_end=1562
-  _globals['_ROUTESTREAMREQUEST']._serialized_start=1564
-  _globals['_ROUTESTREAMREQUEST']._serialized_end=1642
-  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1645
-  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1814
-  _globals['_EXPLAINREQUEST']._serialized_start=1816
-  _globals['_EXPLAINREQUEST']._serialized_end=1859
-  _globals['_EXPLAINRESPONSE']._serialized_start=1862
-  _globals['_EXPLAINRESPONSE']._serialized_end=1992
-  _globals['_PATHREASON']._serialized_start=1994
-  _globals['_PATHREASON']._serialized_end=2073
-  _globals['_ANSWER']._serialized_start=2076
-  _globals['_ANSWER']._serialized_end=2220
-  _globals['_DEGRADATION']._serialized_start=2222
-  _globals['_DEGRADATION']._serialized_end=2302
-  _globals['_STEP']._serialized_start=2305
-  _globals['_STEP']._serialized_end=2605
-  _globals['_COST']._serialized_start=2607
-  _globals['_COST']._serialized_end=2697
-  _globals['_CONDITION']._serialized_start=2700
-  _globals['_CONDITION']._serialized_end=2954
-  _globals['_BUDGETSTATE']._serialized_start=2957
-  _globals['_BUDGETSTATE']._serialized_end=3181
-  _globals['_BUDGET']._serialized_start=3184
-  _globals['_BUDGET']._serialized_end=3489
-  _globals['_RECEIPT']._serialized_start=3491
-  _globals['_RECEIPT']._serialized_end=3577
-  _globals['_HOP']._serialized_start=3580
-  _globals['_HOP']._serialized_end=3870
-  _globals['_CLASSRULING']._serialized_start=3872
-  _globals['_CLASSRULING']._serialized_end=3976
-  _globals['_ROUTESERVICE']._serialized_start=4745
-  _globals['_ROUTESERVICE']._serialized_end=5120
+  _globals['_PATH']._serialized_start=4287
+  _globals['_PATH']._serialized_end=4388
+  _globals['_ANSWERSOURCE']._serialized_start=4391
+  _globals['_ANSWERSOURCE']._serialized_end=4574
+  _globals['_STEPSTATE']._serialized_start=4577
+  _globals['_STEPSTATE']._serialized_end=4738
+  _globals['_HEDGEOUTCOME']._serialized_start=4741
+  _globals['_HEDGEOUTCOME']._serialized_end=4903
+  _globals['_HOPSTATE']._serialized_start=4906
+  _globals['_HOPSTATE']._serialized_end=5049
+  _globals['_BUDGETOUTCOME']._serialized_start=5052
+  _globals['_BUDGETOUTCOME']._serialized_end=5239
+  _globals['_DECISION']._serialized_start=283
+  _globals['_DECISION']._serialized_end=1009
+  _globals['_ROUTEREQUEST']._serialized_start=1012
+  _globals['_ROUTEREQUEST']._serialized_end=1254
+  _globals['_ROUTERESPONSE']._serialized_start=1256
+  _globals['_ROUTERESPONSE']._serialized_end=1326
+  _globals['_BATCHROUTEREQUEST']._serialized_start=1328
+  _globals['_BATCHROUTEREQUEST']._serialized_end=1406
+  _globals['_BATCHROUTERESPONSE']._serialized_start=1408
+  _globals['_BATCHROUTERESPONSE']._serialized_end=1490
+  _globals['_BATCHROUTERESULT']._serialized_start=1493
+  _globals['_BATCHROUTERESULT']._serialized_end=1626
+  _globals['_ROUTESTREAMREQUEST']._serialized_start=1628
+  _globals['_ROUTESTREAMREQUEST']._serialized_end=1706
+  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1709
+  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1878
+  _globals['_EXPLAINREQUEST']._serialized_start=1880
+  _globals['_EXPLAINREQUEST']._serialized_end=1923
+  _globals['_EXPLAINRESPONSE']._serialized_start=1926
+  _globals['_EXPLAINRESPONSE']._serialized_end=2056
+  _globals['_PATHREASON']._serialized_start=2058
+  _globals['_PATHREASON']._serialized_end=2137
+  _globals['_ANSWER']._serialized_start=2140
+  _globals['_ANSWER']._serialized_end=2334
+  _globals['_DEGRADATION']._serialized_start=2336
+  _globals['_DEGRADATION']._serialized_end=2416
+  _globals['_STEP']._serialized_start=2419
+  _globals['_STEP']._serialized_end=2768
+  _globals['_HEDGE']._serialized_start=2770
+  _globals['_HEDGE']._serialized_end=2890
+  _globals['_COST']._serialized_start=2892
+  _globals['_COST']._serialized_end=2982
+  _globals['_CONDITION']._serialized_start=2985
+  _globals['_CONDITION']._serialized_end=3239
+  _globals['_BUDGETSTATE']._serialized_start=3242
+  _globals['_BUDGETSTATE']._serialized_end=3466
+  _globals['_BUDGET']._serialized_start=3469
+  _globals['_BUDGET']._serialized_end=3774
+  _globals['_RECEIPT']._serialized_start=3776
+  _globals['_RECEIPT']._serialized_end=3862
+  _globals['_HOP']._serialized_start=3865
+  _globals['_HOP']._serialized_end=4179
+  _globals['_CLASSRULING']._serialized_start=4181
+  _globals['_CLASSRULING']._serialized_end=4285
+  _globals['_ROUTESERVICE']._serialized_start=5242
+  _globals['_ROUTESERVICE']._serialized_end=5617
 # @@protoc_insertion_point(module_scope)

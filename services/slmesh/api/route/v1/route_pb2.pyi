@@ -2,6 +2,7 @@ import datetime
 
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from slmesh.api.signal.v1 import signal_pb2 as _signal_pb2
@@ -39,6 +40,15 @@ class StepState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_STATE_FAILED: _ClassVar[StepState]
     STEP_STATE_TIMED_OUT: _ClassVar[StepState]
     STEP_STATE_SKIPPED: _ClassVar[StepState]
+    STEP_STATE_CACHED: _ClassVar[StepState]
+
+class HedgeOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HEDGE_OUTCOME_UNSPECIFIED: _ClassVar[HedgeOutcome]
+    HEDGE_OUTCOME_FIRST_WON: _ClassVar[HedgeOutcome]
+    HEDGE_OUTCOME_SECOND_WON: _ClassVar[HedgeOutcome]
+    HEDGE_OUTCOME_BOTH_FAILED: _ClassVar[HedgeOutcome]
+    HEDGE_OUTCOME_REFUSED: _ClassVar[HedgeOutcome]
 
 class HopState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -72,6 +82,12 @@ STEP_STATE_SUCCEEDED: StepState
 STEP_STATE_FAILED: StepState
 STEP_STATE_TIMED_OUT: StepState
 STEP_STATE_SKIPPED: StepState
+STEP_STATE_CACHED: StepState
+HEDGE_OUTCOME_UNSPECIFIED: HedgeOutcome
+HEDGE_OUTCOME_FIRST_WON: HedgeOutcome
+HEDGE_OUTCOME_SECOND_WON: HedgeOutcome
+HEDGE_OUTCOME_BOTH_FAILED: HedgeOutcome
+HEDGE_OUTCOME_REFUSED: HedgeOutcome
 HOP_STATE_UNSPECIFIED: HopState
 HOP_STATE_ALLOWED: HopState
 HOP_STATE_REFUSED: HopState
@@ -85,7 +101,7 @@ BUDGET_OUTCOME_NONE: BudgetOutcome
 BUDGET_OUTCOME_UNAVAILABLE: BudgetOutcome
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency", "receipt", "budget")
+    __slots__ = ("decision_id", "request_id", "flow", "flow_revision", "create_time", "path", "reasons", "answer", "degradations", "steps", "cost", "all_llm_cost", "latency", "receipt", "budget", "cached_decision_id")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +117,7 @@ class Decision(_message.Message):
     LATENCY_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    CACHED_DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request_id: str
     flow: str
@@ -116,7 +133,8 @@ class Decision(_message.Message):
     latency: _duration_pb2.Duration
     receipt: Receipt
     budget: BudgetState
-    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., budget: _Optional[_Union[BudgetState, _Mapping]] = ...) -> None: ...
+    cached_decision_id: str
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., budget: _Optional[_Union[BudgetState, _Mapping]] = ..., cached_decision_id: _Optional[str] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time")
@@ -205,14 +223,16 @@ class PathReason(_message.Message):
     def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("source", "text", "provenance")
+    __slots__ = ("source", "text", "provenance", "structured")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    STRUCTURED_FIELD_NUMBER: _ClassVar[int]
     source: AnswerSource
     text: str
     provenance: _provenance_pb2.Provenance
-    def __init__(self, source: _Optional[_Union[AnswerSource, str]] = ..., text: _Optional[str] = ..., provenance: _Optional[_Union[_provenance_pb2.Provenance, _Mapping]] = ...) -> None: ...
+    structured: _struct_pb2.Value
+    def __init__(self, source: _Optional[_Union[AnswerSource, str]] = ..., text: _Optional[str] = ..., provenance: _Optional[_Union[_provenance_pb2.Provenance, _Mapping]] = ..., structured: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class Degradation(_message.Message):
     __slots__ = ("step", "code", "description")
@@ -225,7 +245,7 @@ class Degradation(_message.Message):
     def __init__(self, step: _Optional[str] = ..., code: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("name", "service", "state", "start_offset", "latency", "signal", "error")
+    __slots__ = ("name", "service", "state", "start_offset", "latency", "signal", "error", "hedge")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +253,7 @@ class Step(_message.Message):
     LATENCY_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    HEDGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     service: str
     state: StepState
@@ -240,7 +261,16 @@ class Step(_message.Message):
     latency: _duration_pb2.Duration
     signal: _signal_pb2.Signal
     error: _status_pb2.Status
-    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[StepState, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., signal: _Optional[_Union[_signal_pb2.Signal, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    hedge: Hedge
+    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[StepState, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., signal: _Optional[_Union[_signal_pb2.Signal, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., hedge: _Optional[_Union[Hedge, _Mapping]] = ...) -> None: ...
+
+class Hedge(_message.Message):
+    __slots__ = ("start_offset", "outcome")
+    START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    start_offset: _duration_pb2.Duration
+    outcome: HedgeOutcome
+    def __init__(self, start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[HedgeOutcome, str]] = ...) -> None: ...
 
 class Cost(_message.Message):
     __slots__ = ("prompt_tokens", "output_tokens", "usd_micros")
@@ -317,7 +347,7 @@ class Receipt(_message.Message):
     def __init__(self, policy_revision: _Optional[str] = ..., hops: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ...) -> None: ...
 
 class Hop(_message.Message):
-    __slots__ = ("step", "service", "model", "version", "zone", "region", "purpose", "redacted", "state", "rulings")
+    __slots__ = ("step", "service", "model", "version", "zone", "region", "purpose", "redacted", "state", "rulings", "attempts")
     STEP_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -328,6 +358,7 @@ class Hop(_message.Message):
     REDACTED_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     RULINGS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     step: str
     service: str
     model: str
@@ -338,7 +369,8 @@ class Hop(_message.Message):
     redacted: bool
     state: HopState
     rulings: _containers.RepeatedCompositeFieldContainer[ClassRuling]
-    def __init__(self, step: _Optional[str] = ..., service: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., zone: _Optional[str] = ..., region: _Optional[str] = ..., purpose: _Optional[str] = ..., redacted: bool = ..., state: _Optional[_Union[HopState, str]] = ..., rulings: _Optional[_Iterable[_Union[ClassRuling, _Mapping]]] = ...) -> None: ...
+    attempts: int
+    def __init__(self, step: _Optional[str] = ..., service: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., zone: _Optional[str] = ..., region: _Optional[str] = ..., purpose: _Optional[str] = ..., redacted: bool = ..., state: _Optional[_Union[HopState, str]] = ..., rulings: _Optional[_Iterable[_Union[ClassRuling, _Mapping]]] = ..., attempts: _Optional[int] = ...) -> None: ...
 
 class ClassRuling(_message.Message):
     __slots__ = ("data_class", "fields", "allowed", "rule")
