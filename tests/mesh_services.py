@@ -48,7 +48,7 @@ class Broken:
 
 def write_services(folder: Path, marks: Path) -> list[str]:
     """Write the services and return their names."""
-    write_service(folder, "worker", max_batch_size=1, max_queue_items=4, timeout_ms=5000)
+    write_service(folder, "worker", max_batch_size=1, max_queue_items=4, timeout_ms=5000, threads=2)
     write_service(folder, "steady")
     write_service(
         folder, "writer", WRITER, "Writer", contract="reason", options=f"{{marks: {marks}}}"

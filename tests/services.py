@@ -13,6 +13,15 @@ import time
 from slmesh.api.classify.v1 import classify_pb2 as pb
 from slmesh.mesh.errors import InvalidArgument, Unavailable
 
+def threads():
+    """Return how many threads NumPy's BLAS multiplies with, as the library itself says."""
+    import ctypes, pathlib
+    import numpy
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))
+    lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
+    path = next(line.split()[-1] for line in lines if "openblas" in line)
+    return str(ctypes.CDLL(path).scipy_openblas_get_num_threads64_())
+
 class Echo:
     """Answers with the first word."""
 
@@ -34,6 +43,13 @@ class Echo:
             time.sleep(float(rest))
         if word == "crash":
             raise RuntimeError("secret /etc/passwd 10.0.0.1")
+        if word == "eat":
+            # piece by piece, as a leak does
+            eaten = [time.sleep(0.005) or b"x" * 2**20 for _ in range(int(rest))]
+        if word == "grab":
+            eaten = b"x" * (int(rest) * 2**20)
+        if word == "threads":
+            word = threads()
         if word == "down":
             return Unavailable("the model is away", retry_delay_s=2.0)
         label = pb.Label(name=word or "empty", probability=1.0)

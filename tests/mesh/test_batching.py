@@ -180,3 +180,27 @@ async def test_one_item_at_fault_leaves_the_others_of_a_large_batch_their_answer
         Internal,
         pb.ClassifyResponse,
     ]
+
+
+async def test_what_waits_and_what_is_computed_is_told_when_the_process_will_end():
+    batcher = await started(Recorder(0.2), max_batch_size=1)
+    calls = [asyncio.create_task(batcher.submit(r, None)) for r in requests("a", "b")]
+    bulk = asyncio.create_task(batcher.submit_many(requests("c", "d"), None))
+    await asyncio.sleep(0.05)
+    batcher.fail(Unavailable("no memory left", reason="MEMORY_LIMIT"))
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [error.reason for error in (*told, *await bulk)] == ["MEMORY_LIMIT"] * 4
+    await batcher.close()
+
+
+async def test_a_request_that_finds_no_memory_is_told_so_and_its_neighbours_are_answered():
+    def answer(batch):
+        if any(request.text == "large" for request in batch):
+            raise MemoryError
+        return [pb.ClassifyResponse() for _ in batch]
+
+    batcher = await started(answer)
+    small, large = await batcher.submit_many(requests("small", "large"), None)
+    await batcher.close()
+    assert isinstance(small, pb.ClassifyResponse)
+    assert (type(large), large.reason) == (ResourceExhausted, "MEMORY_LIMIT")

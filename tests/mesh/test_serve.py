@@ -319,3 +319,22 @@ async def test_a_replica_that_has_run_waits_for_a_policy_it_can_read(state, monk
         assert answer.labels.labels[0].name == "hello"
     finally:
         await close(replica)
+
+
+async def test_a_replica_at_its_memory_limit_tells_its_callers_why(state):
+    limits = []
+    replica = await open_replica("echo", None, lambda *limit: limits.append(limit))
+    try:
+        ((limit_mib, reached),) = limits
+        assert limit_mib == 450
+        under_way, late = Context(), Context()
+        call = asyncio.create_task(replica.Classify(text("sleep 0.3"), under_way))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(reached)
+        await call
+        await replica.Classify(text("hello"), late)
+        assert {under_way.code, late.code} == {grpc.StatusCode.UNAVAILABLE}
+        assert "450 MiB" in late.details
+        assert failures(state)["echo"]["reason"] == "MEMORY_LIMIT"
+    finally:
+        await close(replica)

@@ -13,12 +13,16 @@ import pytest
 from tests.running_mesh import settings_on_free_ports
 
 from slmesh.api.classify.v1 import classify_pb2
-from slmesh.mesh.errors import FailedPrecondition, MeshError
+from slmesh.mesh.errors import FailedPrecondition, MeshError, ResourceExhausted, Unavailable
 from slmesh.platform.mesh_status import status
 from slmesh.platform.processes import command_of, session_members
 from slmesh.platform.supervisor import Supervisor
 
 LONGEST_RECOVERY_S = 30.0  # measured: 6 to 9 s; Ray 2.60 was seen to take 15
+
+
+def text(value: str) -> classify_pb2.ClassifyRequest:
+    return classify_pb2.ClassifyRequest(text=value)
 
 
 def test_a_service_that_cannot_load_says_why_and_is_given_up(mesh):
@@ -116,6 +120,30 @@ async def test_killing_one_service_is_no_error_for_another(client, mesh):
     assert calls > 50
     assert took_s < LONGEST_RECOVERY_S
     assert mesh.pid("worker") != pid
+
+
+async def test_a_service_that_eats_memory_ends_at_its_own_limit_and_comes_back(client, mesh):
+    pid, other = mesh.pid("worker"), mesh.pid("steady")
+    with pytest.raises(Unavailable, match="450 MiB") as told:
+        await client.classify("worker", text("eat 4000"), timeout_s=30)
+    assert told.value.reason == "MEMORY_LIMIT"
+    await mesh.until_replaced("worker", pid, LONGEST_RECOVERY_S)
+    await client.classify("steady", text("hello"), timeout_s=5)
+    assert mesh.pid("steady") == other
+
+
+async def test_a_request_for_too_much_memory_is_refused_and_the_service_stays(client, mesh):
+    pid = mesh.pid("steady")
+    with pytest.raises(ResourceExhausted, match="memory"):
+        await client.classify("steady", text("grab 2000"), timeout_s=30)
+    await client.classify("steady", text("hello"), timeout_s=5)
+    assert mesh.pid("steady") == pid
+
+
+@pytest.mark.parametrize(("service", "threads"), [("worker", "2"), ("steady", "1")])
+async def test_a_service_computes_with_the_threads_of_its_manifest(client, service, threads):
+    response = await client.classify(service, text("threads"), timeout_s=30)
+    assert response.labels.labels[0].name == threads
 
 
 async def test_a_killed_router_comes_back(mesh):

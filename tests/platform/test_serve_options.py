@@ -59,3 +59,12 @@ def test_two_clusters_have_different_tokens():
 def test_without_haproxy_serves_own_proxy_serves():
     found = cluster_environment(Settings(), pick_serve_ports(), Path("/s"), haproxy=False)
     assert found["RAY_SERVE_ENABLE_HA_PROXY"] == "0"
+
+
+def test_a_service_with_more_threads_has_an_environment_of_its_own(flags):
+    actor = serve_options(manifest(threads=3))["ray_actor_options"]
+    wanted = actor["runtime_env"]["env_vars"]
+    assert set(wanted.values()) == {"3"}
+    # all others share the environment of all, which lets them start in a process that waits
+    assert "runtime_env" not in serve_options(manifest())["ray_actor_options"]
+    assert {flags[name] for name in wanted} == {"1"}

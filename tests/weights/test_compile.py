@@ -50,6 +50,17 @@ def encoder(compiled: Compiled) -> SentenceEncoder:
     return SentenceEncoder(compiled.folder)
 
 
+def test_an_encoder_computes_with_the_threads_it_is_given(compiled: Compiled) -> None:
+    def started(threads: int) -> int:
+        before = len(list(Path("/proc/self/task").iterdir()))
+        encoder = SentenceEncoder(compiled.folder, threads)
+        encoder.encode(["hello"])
+        return len(list(Path("/proc/self/task").iterdir())) - before
+
+    assert started(1) == 0  # the caller's own computes
+    assert started(3) == 2
+
+
 def test_both_models_agree_with_torch(compiled: Compiled) -> None:
     assert compiled.agreement["fp32_min"] > 0.9999
     assert compiled.agreement["int8_min"] > 0.95

@@ -42,6 +42,7 @@ from slmesh.deploy.serve_config import MIB, RISK_LABEL, grpc_options, risk_class
 from slmesh.deploy.settings_map import settings_of
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.settings import Settings
+from slmesh.mesh.threads import thread_environment
 
 __all__ = ["RAY_VERSION", "SERVE_FLAGS", "ray_service"]
 
@@ -63,8 +64,8 @@ SERVE_FLAGS = {
     "RAY_SERVE_HAPROXY_H2_BE_MAX_CONCURRENT_STREAMS": "1024",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
-    # Ray would set it to the CPUs of an actor, rounded down to 0.
-    "OMP_NUM_THREADS": "1",
+    # Ray would set the CPUs of an actor, rounded down to 0; a service with more has its own.
+    **thread_environment(1),
     # A loaded node is slow to start a proxy; the default of Ray gives up too early.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     # A bad update stops, and the replicas that still answer stay.

@@ -19,6 +19,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from slmesh.mesh.errors import DeadlineExceeded, Internal, MeshError, ResourceExhausted, Unavailable
+from slmesh.mesh.memory_limit import MEMORY_LIMIT
 
 __all__ = ["MicroBatcher"]
 
@@ -106,6 +107,7 @@ class MicroBatcher:
         self._arrived = asyncio.Event()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="slmesh-answer")
         self._task: asyncio.Task[None] | None = None
+        self._computed: list[_Item] = []
 
     @property
     def waiting_items(self) -> int:
@@ -127,12 +129,16 @@ class MicroBatcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        for item in (*self._single, *self._bulk):
-            if not item.future.done():
-                item.future.set_exception(Unavailable("the service is stopping", retry_delay_s=1.0))
+        _fail(
+            (*self._single, *self._bulk), Unavailable("the service is stopping", retry_delay_s=1.0)
+        )
         self._single.clear()
         self._bulk.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def fail(self, error: MeshError) -> None:
+        """Answer all that waits or is computed with an error, because the process will end."""
+        _fail((*self._single, *self._bulk, *self._computed), error)
 
     async def submit(self, request: Message, deadline: float | None) -> Message:
         """Answer one request.
@@ -198,6 +204,7 @@ class MicroBatcher:
             if batch:
                 self._observe(len(batch))
                 requests = [item.request for item in batch]
+                self._computed = batch
                 results = await loop.run_in_executor(self._executor, self._compute, requests)
                 _settle(batch, results)
 
@@ -234,6 +241,12 @@ class MicroBatcher:
         return results
 
 
+def _fail(items: Sequence[_Item], error: MeshError) -> None:
+    for item in items:
+        if not item.future.done():
+            item.future.set_exception(error)
+
+
 def _settle(batch: Sequence[_Item], results: Sequence[Message | MeshError]) -> None:
     for item, result in zip(batch, results, strict=True):
         if item.future.done():
@@ -247,6 +260,12 @@ def _settle(batch: Sequence[_Item], results: Sequence[Message | MeshError]) -> N
 def _as_internal(error: Exception) -> MeshError:
     if isinstance(error, MeshError):
         return error
+    if isinstance(error, MemoryError):
+        _log.error("out of memory", exc_info=error, extra={"reason": MEMORY_LIMIT})
+        return ResourceExhausted(
+            "the request needs more memory than the service has left of its limit",
+            reason=MEMORY_LIMIT,
+        )
     internal = Internal.with_id()
     _log.error("answer failed", exc_info=error, extra={"error_id": internal.metadata["errorId"]})
     return internal

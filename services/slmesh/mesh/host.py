@@ -133,6 +133,12 @@ class ServiceHost:
         described = (bundle.name, bundle.version, bundle.digest) if bundle else ("", "", "")
         self._metrics.info.labels(name, self.contract.name, *described).set(1)
 
+    def fail(self, error: MeshError) -> None:
+        """Answer every call under way with an error, because the process will end."""
+        self._metrics.ready.labels(self.manifest.name).set(0)
+        if self._batcher is not None:
+            self._batcher.fail(error)
+
     async def close(self) -> None:
         """Refuse what waits and let the service go."""
         self._metrics.ready.labels(self.manifest.name).set(0)

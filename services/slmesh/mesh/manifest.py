@@ -41,8 +41,9 @@ class Manifest:
         description: One line for people.
         replicas: Processes that serve it, >= 1.
         cpus: Cores that Ray reserves for a replica; a scheduling number, > 0.
-        memory_mib: Memory a replica may take, in MiB.
-        threads: Threads of a replica's inference, >= 1.
+        memory_mib: Resident memory a replica may take, in MiB. One that takes more is ended and
+            started again, and its callers are told UNAVAILABLE.
+        threads: Threads of a replica's inference, >= 1: of ONNX Runtime, BLAS, OpenMP and tokenisers.
         max_batch_size: Items computed in one call of ``answer``, >= 1.
         max_batch_wait_ms: How long an item waits for company when the service is idle; 0 answers
             at once, and batches form by themselves while the service is busy.

@@ -113,11 +113,13 @@ def read_records(state_dir: Path, *, remove_dead: bool = False) -> list[ReplicaR
     return found
 
 
-def record_failure(record: ReplicaRecord, error: Exception) -> MeshError:
-    """Write down why a service did not load, and return it as what callers are told."""
+def record_failure(
+    record: ReplicaRecord, error: Exception, event: str = "load failed"
+) -> MeshError:
+    """Write down why a service does not serve, and return it as what callers are told."""
     problem = error if isinstance(error, MeshError) else Internal.with_id()
     _log.error(
-        "load failed",
+        event,
         exc_info=error,
         extra={
             "service": record.service,

@@ -21,11 +21,12 @@ from slmesh.mesh.boundary import Instruments
 from slmesh.mesh.catalog import discover, find_manifest
 from slmesh.mesh.context import APPLICATION_KEY
 from slmesh.mesh.contract import Rpc, rpcs
-from slmesh.mesh.errors import MeshError, NotFound
+from slmesh.mesh.errors import MeshError, NotFound, Unavailable
 from slmesh.mesh.gate import Gate
 from slmesh.mesh.host import ServiceHost
 from slmesh.mesh.logs import configure
 from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.memory_limit import MEMORY_LIMIT, LimitMemory
 from slmesh.mesh.metrics import Metrics, MetricsServer
 from slmesh.mesh.replica_record import (
     ReplicaRecord,
@@ -96,13 +97,18 @@ class Replica:
     """
 
     async def __init__(  # type: ignore[misc]
-        self, service: str, open_gate: OpenGate | None = None
+        self,
+        service: str,
+        open_gate: OpenGate | None = None,
+        limit_memory: LimitMemory | None = None,
     ) -> None:
         """Load the service; Serve awaits this before it sends a request.
 
         Args:
             service: The service's name; its settings are those of the process's environment.
             open_gate: Makes what decides about calls; None allows all.
+            limit_memory: Keeps this process to the manifest's memory; None where the process is
+                not the replica's own.
 
         Raises:
             RuntimeError: The service cannot be loaded and never could with what it is made of. A
@@ -113,6 +119,9 @@ class Replica:
         manifest = find_manifest(service, settings)
         self._record = ReplicaRecord.of_this_process(settings.state_dir, manifest)
         configure(settings.log_level, self._record.log_path)
+        self._problem: MeshError | None = None
+        if limit_memory is not None:
+            self._limit(limit_memory, manifest)
         metrics = Metrics()
         self._metrics_server = MetricsServer.start(metrics, settings.metrics_host)
         self._tracing = open_tracing(settings.trace_exporter, service)
@@ -130,7 +139,6 @@ class Replica:
 
         self._start = start
         self._host = host(None)  # asked for its name only, until it is replaced
-        self._problem: MeshError | None = None
         self._retry: asyncio.Task[None] | None = None
         try:
             await self._start()
@@ -144,6 +152,27 @@ class Replica:
         else:
             self._loaded()
         self._open = True
+
+    def _limit(self, limit_memory: LimitMemory, manifest: Manifest) -> None:
+        loop, limit_mib = asyncio.get_running_loop(), manifest.memory_mib
+
+        def reached() -> None:
+            problem = Unavailable(
+                f"service '{manifest.name}' needs more than its {limit_mib} MiB of memory and is"
+                " started again",
+                reason=MEMORY_LIMIT,
+                metadata={"service": manifest.name, "limitMib": str(limit_mib)},
+                retry_delay_s=2.0,
+            )
+            loop.call_soon_threadsafe(self._end, problem)
+            record_failure(self._record, problem, "memory limit reached")
+
+        limit_memory(limit_mib, reached)
+
+    def _end(self, problem: MeshError) -> None:
+        self._problem = problem
+        if hasattr(self, "_host"):
+            self._host.fail(problem)
 
     async def _load_again(self) -> None:
         delay_s = FIRST_RETRY_S

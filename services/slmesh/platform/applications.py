@@ -13,6 +13,7 @@ from ray import serve
 
 from slmesh.mesh.catalog import find_manifest
 from slmesh.mesh.errors import InvalidArgument
+from slmesh.mesh.memory_limit import limit_memory
 from slmesh.mesh.serve import Replica
 from slmesh.mesh.settings import load_settings
 from slmesh.platform.serve_options import serve_options
@@ -36,5 +37,5 @@ def build(args: Mapping[str, str]) -> serve.Application:
     deployment: Any = serve.deployment(Replica)
     options = serve_options(manifest)
     named = deployment.options(name=manifest.name, **options)
-    bound: serve.Application = named.bind(manifest.name, open_gate)
+    bound: serve.Application = named.bind(manifest.name, open_gate, limit_memory)
     return bound

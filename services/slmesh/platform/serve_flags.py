@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from slmesh.mesh.settings import Settings
+from slmesh.mesh.threads import thread_environment
 from slmesh.platform.ports import ServePorts
 
 __all__ = ["FALLBACK_NOTICE", "cluster_environment", "haproxy_binary"]
@@ -60,7 +61,8 @@ def _ray_flags() -> dict[str, str]:
         "RAY_enable_metrics_collection": "0",  # needs Ray's agent; replicas have their own metrics
         "RAY_DEDUP_LOGS": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 is for batch work; these processes answer people
-        "OMP_NUM_THREADS": "1",  # Ray would set the cores of the actor, 0
+        # Ray would set the cores of the actor, 0; a service with more than one has its own
+        **thread_environment(1),
     }
 
 

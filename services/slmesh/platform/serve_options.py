@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.threads import thread_environment
 
 __all__ = ["route_prefix", "serve_options"]
 
@@ -23,6 +24,10 @@ def serve_options(manifest: Manifest) -> dict[str, Any]:
     Serve's limits stand above the service's own queue, so that a full queue is answered by the
     boundary, with a reason and a delay, and not by Serve with a bare code.
     """
+    actor: dict[str, Any] = {"num_cpus": manifest.cpus}
+    if manifest.threads > 1:
+        # the environment of all says 1, and a replica of its own environment starts a process later
+        actor["runtime_env"] = {"env_vars": thread_environment(manifest.threads)}
     drain_s = max(_LONGEST_DRAIN_S, math.ceil(manifest.timeout_ms / 1000) + 5)
     return {
         "num_replicas": manifest.replicas,
@@ -32,7 +37,9 @@ def serve_options(manifest: Manifest) -> dict[str, Any]:
         "graceful_shutdown_wait_loop_s": 0.2,
         "graceful_shutdown_timeout_s": drain_s,
         "health_check_period_s": 5,
-        "ray_actor_options": {"num_cpus": manifest.cpus},
+        # a replica that hangs for three checks in a row is replaced; the default waits 90 s
+        "health_check_timeout_s": 5,
+        "ray_actor_options": actor,
         # the boundary writes one event for each call; Serve would make another one, and does so
         # even with the access log off, unless the level is above it
         "logging_config": {"log_level": "WARNING", "enable_access_log": False},

@@ -63,6 +63,19 @@ def test_the_8_bit_graph_gives_the_logits_of_transformers(tiny_model: Path, tmp_
         assert np.corrcoef(wanted, found)[0, 1] > 0.99  # wrong rotations or heads give about 0
 
 
+def test_a_decoder_computes_with_the_threads_it_is_given(tiny_model: Path, tmp_path: Path) -> None:
+    build_graph(tiny_model, tmp_path / "graph.onnx", CONTEXT)
+
+    def started(threads: int) -> int:
+        before = len(list(Path("/proc/self/task").iterdir()))
+        decoder = OnnxDecoder(tmp_path / "graph.onnx", threads)
+        decoder.open().extend([1, 2, 3])
+        return len(list(Path("/proc/self/task").iterdir())) - before
+
+    assert started(1) == 0  # the caller's own computes
+    assert started(3) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
