@@ -11,6 +11,7 @@ import typer
 from slmesh.cli import (
     budgets,
     deployment,
+    drill,
     evaluate,
     export,
     factory,
@@ -39,6 +40,7 @@ routing.add_to(app)
 mesh_calls.add_to(app)
 models.add_to(app)
 evaluate.add_to(app)
+drill.add_to(app)
 budgets.add_to(app)
 ledger.add_to(app)
 replay.add_to(app)
