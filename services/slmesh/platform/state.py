@@ -26,8 +26,8 @@ from slmesh.mesh.errors import FailedPrecondition
 
 __all__ = ["MeshState", "write_json"]
 
-_LONGEST_SHORT_PATH = 36
-"""Serve adds up to 71 characters to make a Unix socket's path, which may have 107."""
+_LONGEST_SHORT_PATH = 30
+"""Serve adds up to 67 characters to make the path of a socket of HAProxy, which takes 97."""
 
 
 class MeshState:
