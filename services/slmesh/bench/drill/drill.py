@@ -39,7 +39,7 @@ __all__ = ["DrillOptions", "run"]
 _TIMEOUT_S = 5.0
 _PROBE_PAUSE_S = 0.2
 _IN_FLIGHT = 16
-_LONGEST_RECOVERY_S = 60.0
+_LONGEST_RECOVERY_S = 90.0
 _SHIP_S = 60.0
 _STEADY = 5
 """Correct flow answers in a row before the next fault, with a pause between them."""
