@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
+from typing import Any
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -133,8 +134,8 @@ def _texts() -> list[str]:
     return [m["text"] for m in messages if m["flow"] == FLOW and m["kind"] in _KINDS]
 
 
-def _values(spoken: str, text: str) -> Mapping[str, object]:
-    special: dict[str, Mapping[str, object]] = {
+def _values(spoken: str, text: str) -> dict[str, Any]:
+    special: dict[str, dict[str, Any]] = {
         "rank": {"query": text, "collection": "bank_help"},
         "guard": {"segments": [{"text": text, "origin": "ORIGIN_USER"}]},
     }
