@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
-import threading
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.reasoner.scripted import ScriptedDecoder, ScriptedSequence, scripted_engine
+from tests.reasoner.scripted import ScriptedDecoder, scripted_engine
 
 from slmesh.api.reason.v1.reason_pb2 import FinishReason
 from slmesh.reasoner.engines.engine import Ending, Generation, Piece
@@ -50,22 +47,6 @@ async def test_text_streams_and_ends_with_usage() -> None:
     assert ending.usage is not None
     assert ending.usage.output_tokens == len("Grüße 🙂!".encode())
     assert ending.usage.prompt_tokens == len("<hi>")  # two control tokens and two bytes
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
-async def test_a_generation_gives_way_to_what_else_the_machine_does() -> None:
-    class Observed(ScriptedDecoder):
-        niceness = 0
-
-        def open(self) -> ScriptedSequence:
-            self.niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-            return super().open()
-
-    decoder = Observed("a")
-    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    async with loaded(decoder) as engine:
-        await collect(engine, generation())
-    assert decoder.niceness == min(own + 5, 19)
 
 
 async def test_no_piece_holds_half_a_character() -> None:

@@ -8,9 +8,6 @@ module does not know which.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +31,6 @@ from slmesh.reasoner.prompt import ChatMessage
 __all__ = ["Decoder", "LocalEngine", "LocalModel", "TokenSequence"]
 
 _PREFILL_TOKENS = 128  # a cancelled request stops reading its prompt after at most this many
-
-
-_NICENESS = 5
-"""A thread that generates gets about a third of the time of one that answers, where both want it."""
 
 
 class TokenSequence(Protocol):
@@ -83,9 +76,7 @@ class LocalEngine:
         """Load the model and compute one token, so that the first request meets a warm one."""
         model = self._loader()
         model.decoder.open().extend(model.tokenizer.encode([ChatMessage("user", "Hello")]))
-        self._threads = ThreadPoolExecutor(
-            self._max_concurrent, thread_name_prefix="reasoner", initializer=_give_way
-        )
+        self._threads = ThreadPoolExecutor(self._max_concurrent, thread_name_prefix="reasoner")
         self._model = model
         return model.loaded
 
@@ -186,12 +177,3 @@ def _choose(logits: np.ndarray, temperature: float, random: np.random.Generator)
     scaled = logits.astype(np.float64) / temperature
     weights = np.exp(scaled - scaled.max())  # (V,)
     return int(random.choice(weights.size, p=weights / weights.sum()))
-
-
-def _give_way() -> None:
-    """Let small models on this machine go first: they take milliseconds, a generation seconds."""
-    if sys.platform == "linux":  # where a thread has a niceness of its own
-        thread = threading.get_native_id()
-        with contextlib.suppress(OSError):  # a sandbox may forbid it
-            niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS
-            os.setpriority(os.PRIO_PROCESS, thread, niceness)

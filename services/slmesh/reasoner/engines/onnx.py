@@ -15,6 +15,7 @@ import onnxruntime
 from slmesh.mesh.bundle import digest_of
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.reasoner.engines.engine import LoadedModel
+from slmesh.reasoner.engines.in_turns import InTurns
 from slmesh.reasoner.engines.local import LocalModel
 from slmesh.reasoner.engines.tokens import ChatTokenizer, template_of_folder
 from slmesh.weights.fetch import Progress, new_folder, silent
@@ -88,7 +89,7 @@ def load_onnx_model(name: str, cache_dir: Path, threads: int) -> LocalModel:
     Args:
         name: The model's name in ``weights.sources``.
         cache_dir: The folder of everything fetched or compiled.
-        threads: Threads of one computation, >= 1.
+        threads: Threads that compute, for all answers together, >= 1.
 
     Raises:
         FailedPrecondition: A digest is wrong.
@@ -109,7 +110,7 @@ def load_onnx_model(name: str, cache_dir: Path, threads: int) -> LocalModel:
         context_tokens=_CONTEXT_TOKENS,
         counts_exactly=True,
     )
-    return LocalModel(OnnxDecoder(graph, threads), tokenizer, loaded)
+    return LocalModel(InTurns(OnnxDecoder(graph, threads)), tokenizer, loaded)
 
 
 def compile_model(model: ConvertedModel, progress: Progress = silent) -> Path:

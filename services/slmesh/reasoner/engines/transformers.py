@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from slmesh.mesh.bundle import digest_of
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.reasoner.engines.engine import LoadedModel
+from slmesh.reasoner.engines.in_turns import InTurns
 from slmesh.reasoner.engines.local import LocalModel
 from slmesh.reasoner.engines.tokens import ChatTokenizer
 from slmesh.weights.engines import EMBEDDED_MODEL
@@ -73,7 +74,7 @@ def load_transformers_model(model: str, cache_dir: Path, threads: int) -> LocalM
     Args:
         model: A folder, a hub name, or the embedded model's name.
         cache_dir: The folder of everything fetched or compiled.
-        threads: Threads of one computation on a CPU, >= 1.
+        threads: Threads that compute on a CPU, for all answers together, >= 1.
 
     Raises:
         FailedPrecondition: The model cannot be found, has no safetensors, or cannot chat.
@@ -109,7 +110,7 @@ def load_transformers_model(model: str, cache_dir: Path, threads: int) -> LocalM
         counts_exactly=True,
     )
     chat = _chat_tokenizer(model, tokenizer, network.generation_config)
-    return LocalModel(TorchDecoder(network), chat, loaded)
+    return LocalModel(InTurns(TorchDecoder(network)), chat, loaded)
 
 
 def _chat_tokenizer(model: str, tokenizer: Any, generation_config: Any) -> ChatTokenizer:
