@@ -13,7 +13,8 @@ from slmesh.api.score.v1 import score_pb2
 from slmesh.api.signal.v1.signal_pb2 import Signal
 from slmesh.api.types.v1.abstention_pb2 import Abstention
 from slmesh.router.cascade import decide, refusal
-from slmesh.router.conditions import evaluate
+from slmesh.router.conditions import Scope, evaluate
+from slmesh.router.expressions import types_of
 from slmesh.router.flow import (
     AnswerSource,
     Condition,
@@ -125,6 +126,82 @@ def test_all_conditions_of_a_rule_must_hold():
     )
     assert evaluate(rule, {"s": SILENT}).held
     assert not evaluate(rule, {"s": SURE}).held
+
+
+DISAGREEMENTS = [
+    (SURE, labels(("card", 0.4)), {}, False, "the-same-label"),
+    (SURE, labels(("pin", 0.9)), {}, True, "another-label"),
+    (
+        SURE,
+        labels(("cards", 0.9)),
+        {"card": ("cards", "bank")},
+        False,
+        "a-label-that-belongs-to-it",
+    ),
+    (SURE, labels(("card", 0.9)), {"card": ("cards",)}, True, "the-mapping-comes-first"),
+    (SURE, labels(("card", 0.9)), {"pin": ("pins",)}, False, "a-label-without-a-mapping"),
+    (SURE, SILENT, {}, True, "the-other-abstains"),
+    (SILENT, SURE, {}, True, "it-abstains"),
+    (SILENT, SILENT, {}, True, "both-abstain"),
+]
+
+
+@pytest.mark.parametrize(
+    ("signal", "other", "labels_of", "held"),
+    [pytest.param(*case[:4], id=case[4]) for case in DISAGREEMENTS],
+)
+def test_two_signals_disagree_or_not(signal, other, labels_of, held):
+    condition = Condition(step="s", disagrees_with="o", labels_of=labels_of)
+    evaluation = evaluate(Rule(reason="R", when=(condition,)), {"s": signal, "o": other})
+    assert evaluation.held is held
+    (told,) = evaluation.conditions
+    assert told.quantity == "disagreement with o"
+    assert [value.field for value in told.values] == ["s.label", "o.label"]
+
+
+def test_a_disagreement_is_explained_with_both_labels():
+    rule = Rule(reason="R", when=(Condition(step="s", disagrees_with="o"),))
+    assert evaluate(rule, {"s": SURE, "o": SILENT}).reason.description == (
+        "s says card and o abstained"
+    )
+    assert not evaluate(rule, {"s": SURE}).held
+
+
+def scope(*unwanted):
+    types = types_of({"s": "classify", "e": "extract"})
+    return Scope(types, route_pb2.RequestFacts(tenant="acme"), set(unwanted))
+
+
+def test_an_expression_is_a_condition_like_another():
+    rule = Rule(reason="R", when=(Condition(cel="s.labels.labels[0].probability < 0.95"),))
+    evaluation = evaluate(rule, {"s": SURE}, scope())
+    assert evaluation.held
+    assert evaluation.reason.step == "s"
+    assert evaluation.reason.description == (
+        "'s.labels.labels[0].probability < 0.95' is true: s.labels.labels[0].probability = 0.9"
+    )
+    (condition,) = evaluation.conditions
+    assert condition.quantity == "s.labels.labels[0].probability < 0.95"
+    assert condition.values[0].number == 0.9
+
+
+def test_an_expression_that_fails_does_not_hold_and_says_why():
+    rule = Rule(reason="R", when=(Condition(cel="s.labels.labels[0].probability < 2.0"),))
+    evaluation = evaluate(rule, {"s": SILENT}, scope())
+    assert not evaluation.held
+    assert evaluation.problems == (
+        (
+            "s",
+            "'s.labels.labels[0].probability < 2.0' could not be evaluated: an index is out of range",
+        ),
+    )
+
+
+def test_the_signal_of_a_step_that_its_condition_has_skipped_is_not_missed():
+    rule = Rule(reason="R", when=(Condition(cel="e.fields.size() == 0"),))
+    assert evaluate(rule, {}, scope()).problems
+    evaluation = evaluate(rule, {}, scope("e"))
+    assert (evaluation.held, evaluation.problems) == (False, ())
 
 
 @pytest.mark.parametrize(

@@ -121,11 +121,39 @@ BAD = [
     ("instruction: Be brief.", "instruction: Go.\n  signals: [a]", 30, "no step 'a'", "signals"),
     ("refusal: No.\n", "", 18, "needs the text of its 'refusal'", "refusal"),
     ("fallback: Later.\n", "", 1, "needs the text of one", "fallback"),
+    ("after: [guard]\n", "after: [guard]\n    run_if: guard.findngs.size() > 0\n", 13,
+     "ScreenResponse has no field 'findngs'; did you mean 'findings'? (column 6)", "run-if-field"),
+    ("after: [guard]\n", "run_if: passages.ranking.passages.size() > 0\n", 12,
+     "'passages' may not have ended before 'intent': add it to 'after'", "run-if-later"),
+    ("after: [guard]\n", "after: [guard]\n    run_if: intent.nearest.size() > 0\n", 13,
+     "'intent' may not have ended before 'intent'", "run-if-itself"),
+    ("after: [guard]\n", "after: [guard]\n    run_if: guard.coverage\n", 13,
+     "a condition is true or false, this is int", "run-if-no-condition"),
+    ("degrade", "degrade\n    run_if: 'true'", 10, "every text is screened", "run-if-guard"),
+    ("{step: intent, probability_below: 0.6}", "{cel: intent.label == ''}", 23,
+     "ClassifyResponse has no field 'label'; did you mean 'labels'?", "cel-field"),
+    ("{step: intent, probability_below: 0.6}", "{cel: intnt.nearest.size() > 0}", 23,
+     "there is no 'intnt' to read; did you mean 'intent'?", "cel-step"),
+    ("{step: intent, probability_below: 0.6}", "{step: intent, cel: 'true'}", 23,
+     "an expression names its steps itself", "cel-and-step"),
+    ("{step: intent, probability_below: 0.6}", "{cel: 'true', abstained: true}", 23,
+     "makes exactly one test, has cel and abstained", "cel-and-test"),
+    ("{step: intent, probability_below: 0.6}", "{probability_below: 0.6}", 23, "no step ''", "no-step"),
+    ("probability_below: 0.6", "disagrees_with: intnt", 23, "no step 'intnt'; did you", "other-step"),
+    ("probability_below: 0.6", "disagrees_with: guard", 23, "this needs 'classify'", "other-kind"),
+    ("probability_below: 0.6", "disagrees_with: intent", 23, "cannot disagree with itself", "self"),
+    ("probability_below: 0.6", "abstained: true, labels_of: {a: [b]}", 23,
+     "does not go with 'abstained'", "labels-of"),
+    ("probability_below: 0.6", "disagrees_wth: intent", 23, "did you mean 'disagrees_with'", "near"),
+    ("after: [guard]\n", "value: {label: a}\n", 12, "with 'on_failure: degrade' only", "value"),
+    ("after: [guard]\n", "on_failure: degrade\n    value: {lable: a}\n", 13,
+     "the value of a step of contract 'classify' is {label: NAME}", "value-form"),
+    ("degrade", "degrade\n    value: {}", 10, "of contract 'guard' cannot have", "value-guard"),
     ("owner: tests", "owner: &a tests\ndescription2: *a", 4, "unknown key", "alias-key"),
     ("[guard, intent]", "&x [*x]", 16, "anchors and aliases are not allowed", "alias-circle"),
     ("description: A flow.", "description: [", 4, "", "no-yaml"),
     ("description: A flow.", "\tdescription: x", 2, "", "tab"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -138,6 +166,52 @@ def test_a_wrong_flow_is_refused_with_its_line(tmp_path, old, new, line, message
     assert f"desk.yaml:{line}:" in caught.value.message
     assert message in caught.value.message
     assert caught.value.reason == "INVALID_FLOW"
+
+
+def test_a_condition_may_read_a_step_that_has_ended_by_another(tmp_path):
+    run_if = "    after: [intent]\n    run_if: guard.findings.size() == 0\n"
+    flow = load(tmp_path, GOOD.replace("    after: [guard, intent]\n", run_if))
+    assert flow.earlier("passages") == {"guard", "intent"}
+
+
+MEDIANS_MS = {"guard": 900.0, "intent": 1200.0, "passages": 950.0, "entities": 9000.0}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(
+            "latency_budget_ms: 3000", "latency_budget_ms: 3049",
+            "3049 ms are less than the 3050.0 ms that its required steps usually take:"
+            " guard -> intent -> passages", id="the-longest-path",
+        ),
+        pytest.param("latency_budget_ms: 3000", "latency_budget_ms: 3050", "", id="just-enough"),
+        pytest.param(
+            "after: [guard, intent]", "after: [guard]\n    on_failure: skip", "",
+            id="an-optional-step-does-not-count",
+        ),
+        pytest.param("after: [guard, intent]", "after: [guard]", "", id="side-by-side"),
+    ],
+)  # fmt: skip
+def test_a_budget_below_the_medians_of_the_required_steps_is_refused(tmp_path, old, new, message):
+    file = write(tmp_path, GOOD.replace(old, new))
+    if not message:
+        assert load_flow(file, CONTRACTS, MEDIANS_MS)
+        return
+    with pytest.raises(FailedPrecondition) as caught:
+        load_flow(file, CONTRACTS, MEDIANS_MS)
+    assert f"desk.yaml:5: {message}" in caught.value.message
+    assert load_flow(file, CONTRACTS, {})  # nothing was measured, so nothing is known
+
+
+def test_a_step_cannot_be_called_request_where_an_expression_reads_the_request(tmp_path):
+    text = GOOD.replace("name: passages", "name: request").replace(
+        "step: passages", "step: request"
+    )
+    assert load(tmp_path, text).steps[2].name == "request"
+    text = text.replace("{step: intent, probability_below: 0.6}", "{cel: request.tenant == ''}")
+    with pytest.raises(FailedPrecondition, match=r"desk.yaml:14: .* 'request' is the request"):
+        load(tmp_path, text)
 
 
 def test_personal_data_reaches_the_reasoner_only_through_a_guard(tmp_path):

@@ -137,3 +137,21 @@ async def test_a_router_does_not_start_with_a_wrong_flow(start_mesh, mesh_settin
     wrong.write_text("name: wrong\n", encoding="utf-8")
     with pytest.raises(FailedPrecondition, match=r"wrong.yaml:1"):
         await start_mesh()
+
+
+async def test_a_budget_below_what_services_took_lately_is_refused(
+    mesh_settings, manifests, caplog
+):
+    contracts = {name: manifest.contract for name, manifest in manifests.items()}
+    book = FlowBook(load_flows(mesh_settings, manifests))
+    taken = {"guard": 300.0, "intent": 900.0}
+    watch = FlowWatch(
+        mesh_settings, contracts, book, Metrics(), medians_ms=lambda: taken, interval_s=60
+    )
+    await watch.start()
+    rewrite(mesh_settings, "latency_budget_ms: 3000", "latency_budget_ms: 1100")
+    await watch.look()
+    await watch.close()
+    assert book.flow("desk").latency_budget_ms == 3000
+    wrong = next(r.error for r in caplog.records if "wrong" in r.message)
+    assert "1100 ms are less than the 1200.0 ms" in wrong

@@ -72,6 +72,12 @@ class Metrics:
             ("flow", "path", "degraded"),
             registry=self.registry,
         )
+        self.conditions_not_evaluated = Counter(
+            "slmesh_conditions_not_evaluated",
+            "Conditions of rules and steps that failed, as for an index out of range, by the step.",
+            ("flow", "step"),
+            registry=self.registry,
+        )
         self.flow_reloads = Counter(
             "slmesh_flow_reloads",
             "Flows whose file has changed, by what became of it: served or refused.",

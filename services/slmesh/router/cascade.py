@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from slmesh.api.route.v1 import route_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.router.answer import small_answer
-from slmesh.router.conditions import Evaluation, evaluate, named_tests
+from slmesh.router.conditions import Evaluation, Scope, evaluate, named_tests
 from slmesh.router.flow import Flow, OnFailure, Rule
 
 __all__ = ["Verdict", "decide", "refusal"]
@@ -45,16 +45,21 @@ class Verdict:
     expected_gain: float = 1.0
 
 
-def refusal(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> Verdict | None:
+def refusal(
+    flow: Flow, signals: Mapping[str, signal_pb2.Signal], scope: Scope | None = None
+) -> Verdict | None:
     """Return the refusal of a request, or None while nothing speaks against answering it."""
-    verdict = _Judgement(flow, route_pb2.PATH_REFUSED, signals)
+    verdict = _Judgement(flow, route_pb2.PATH_REFUSED, signals, scope)
     if not verdict.reasons:
         return None
     return Verdict(route_pb2.PATH_REFUSED, verdict.reasons, verdict.conditions)
 
 
 def decide(
-    flow: Flow, signals: Mapping[str, signal_pb2.Signal], failed: Mapping[str, OnFailure]
+    flow: Flow,
+    signals: Mapping[str, signal_pb2.Signal],
+    failed: Mapping[str, OnFailure],
+    scope: Scope | None = None,
 ) -> Verdict:
     """Return the verdict over a request whose steps have ended.
 
@@ -62,9 +67,10 @@ def decide(
         flow: The flow.
         signals: What the steps that succeeded have said, by step.
         failed: What the flow declares for each step that has no signal.
+        scope: What expressions may read beside the signals; needed for a flow that has one.
     """
-    refused = _Judgement(flow, route_pb2.PATH_REFUSED, signals)
-    escalated = _Judgement(flow, route_pb2.PATH_ESCALATED, signals)
+    refused = _Judgement(flow, route_pb2.PATH_REFUSED, signals, scope)
+    escalated = _Judgement(flow, route_pb2.PATH_ESCALATED, signals, scope)
     conditions = refused.conditions + escalated.conditions
     problems = refused.problems + escalated.problems
     if refused.reasons:
@@ -86,11 +92,15 @@ def decide(
 
 class _Judgement:
     def __init__(
-        self, flow: Flow, path: route_pb2.Path, signals: Mapping[str, signal_pb2.Signal]
+        self,
+        flow: Flow,
+        path: route_pb2.Path,
+        signals: Mapping[str, signal_pb2.Signal],
+        scope: Scope | None,
     ) -> None:
         key = "refuse_when" if path == route_pb2.PATH_REFUSED else "escalate_when"
         rules: tuple[Rule, ...] = getattr(flow, key)
-        evaluations: list[Evaluation] = [evaluate(rule, signals) for rule in rules]
+        evaluations: list[Evaluation] = [evaluate(rule, signals, scope) for rule in rules]
         for index, one in enumerate(evaluations):
             for condition in one.conditions:
                 condition.path = path

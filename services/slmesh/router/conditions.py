@@ -7,16 +7,29 @@ held or not, because that is the explanation of the decision.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from slmesh.api.route.v1 import route_pb2
 from slmesh.api.score.v1 import score_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.mesh.naming import suggestion
+from slmesh.router.condition_values import written_values
+from slmesh.router.expressions import REQUEST, Outcome, Types, compiled
 from slmesh.router.flow import Condition, Rule
-from slmesh.router.signals import abstention_of, first_label, labels_of
+from slmesh.router.signals import abstention_of, answer_of, first_label, labels_of
 
-__all__ = ["TESTS", "Evaluation", "evaluate", "named_tests"]
+__all__ = [
+    "EXPRESSION",
+    "TESTS",
+    "Evaluation",
+    "Scope",
+    "evaluate",
+    "evaluate_expression",
+    "named_tests",
+]
+
+EXPRESSION = "cel"
+"""The test that is an expression; it names its steps itself."""
 
 TESTS: Mapping[str, frozenset[str]] = {
     "abstained": frozenset({"classify", "rank", "score"}),
@@ -29,8 +42,9 @@ TESTS: Mapping[str, frozenset[str]] = {
     "level_at_least": frozenset({"score"}),
     "level_at_most": frozenset({"score"}),
     "truncated": frozenset({"classify", "extract", "rank", "score"}),
+    "disagrees_with": frozenset({"classify"}),
 }
-"""The tests a condition may make, with the contracts whose signals they read."""
+"""The tests a condition may make of one step, with the contracts whose signals they read."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,21 @@ class Evaluation:
     problems: tuple[tuple[str, str], ...]
 
 
+@dataclass
+class Scope:
+    """What the expressions of one request may read beside its signals.
+
+    Attributes:
+        types: What the expressions of its flow may read.
+        request: The facts of the request.
+        unwanted: The steps that their own conditions have skipped.
+    """
+
+    types: Types
+    request: route_pb2.RequestFacts
+    unwanted: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class _Compared:
     quantity: str
@@ -57,43 +86,122 @@ class _Compared:
     sentence: str
     value: float | None = None
     threshold: float | None = None
+    values: tuple[route_pb2.ConditionValue, ...] = ()
+    step: str = ""
+    problem: str = ""
 
 
 def named_tests(condition: Condition) -> Sequence[str]:
     """Return the names of the tests a condition sets; a right one sets exactly one."""
-    return [name for name in TESTS if getattr(condition, name) is not None]
+    return [name for name in (EXPRESSION, *TESTS) if getattr(condition, name) is not None]
 
 
-def evaluate(rule: Rule, signals: Mapping[str, signal_pb2.Signal]) -> Evaluation:
-    """Evaluate one rule. A condition over a signal that is missing does not hold."""
+def evaluate(
+    rule: Rule, signals: Mapping[str, signal_pb2.Signal], scope: Scope | None = None
+) -> Evaluation:
+    """Evaluate one rule. A condition over a signal that is missing does not hold.
+
+    Args:
+        rule: The rule.
+        signals: What the steps have said.
+        scope: What expressions may read; needed for a rule that has one.
+    """
     evaluated: list[route_pb2.Condition] = []
     sentences: list[str] = []
     problems: list[tuple[str, str]] = []
     for condition in rule.when:
-        signal = signals.get(condition.step)
         (test,) = named_tests(condition)
-        compared = _Compared(test, False, "")
-        if signal is not None:
-            try:
-                compared = _COMPARE[test](condition, signal)
-            except LookupError as error:
-                problems.append((condition.step, str(error.args[0])))
+        try:
+            compared = _compared(condition, test, signals, scope)
+        except LookupError as error:
+            compared = _Compared(test, False, "", problem=str(error.args[0]))
+        step = compared.step or condition.step
+        if compared.problem:
+            problems.append((step, compared.problem))
         sentences.append(compared.sentence)
         evaluated.append(
             route_pb2.Condition(
                 code=rule.reason,
-                step=condition.step,
+                step=step,
                 quantity=compared.quantity,
                 value=compared.value,
                 threshold=compared.threshold,
                 held=compared.held,
+                values=compared.values,
             )
         )
     held = all(condition.held for condition in evaluated)
     reason = route_pb2.PathReason(
-        code=rule.reason, step=rule.when[0].step, description=", and ".join(sentences)
+        code=rule.reason, step=evaluated[0].step, description=", and ".join(sentences)
     )
     return Evaluation(held, tuple(evaluated), reason, tuple(problems))
+
+
+def evaluate_expression(
+    source: str, signals: Mapping[str, signal_pb2.Signal], scope: Scope
+) -> Outcome:
+    """Evaluate an expression over the signals there are.
+
+    Without the signal of a step that its own condition has skipped, an expression that needs it does
+    not hold; that is as declared, and no problem.
+    """
+    expression = compiled(source, scope.types)
+    seen = {name: answer_of(signals[name]) for name in expression.names if name in signals}
+    outcome = expression.evaluate({**seen, REQUEST: scope.request})
+    if not outcome.problem:
+        return outcome
+    unseen = set(expression.names) - seen.keys() - {REQUEST}
+    as_declared = unseen and unseen <= scope.unwanted
+    problem = "" if as_declared else f"could not be evaluated: {outcome.problem}"
+    return replace(outcome, problem=problem)
+
+
+def _compared(
+    condition: Condition,
+    test: str,
+    signals: Mapping[str, signal_pb2.Signal],
+    scope: Scope | None,
+) -> _Compared:
+    if condition.cel is not None:
+        assert scope is not None
+        return _expression(condition.cel, signals, scope)
+    signal = signals.get(condition.step)
+    other = signals.get(condition.disagrees_with or condition.step)
+    if signal is None or other is None:
+        return _Compared(test, False, "")
+    if condition.disagrees_with is not None:
+        return _disagreement(condition, signal, other)
+    return _COMPARE[test](condition, signal)
+
+
+def _expression(source: str, signals: Mapping[str, signal_pb2.Signal], scope: Scope) -> _Compared:
+    outcome = evaluate_expression(source, signals, scope)
+    values = written_values(outcome.values)
+    return _Compared(
+        source,
+        outcome.held,
+        f"'{source}' is true{f': {values}' if values else ''}",
+        values=outcome.values,
+        step=next((one for one in compiled(source, scope.types).names if one != REQUEST), ""),
+        problem=f"'{source}' {outcome.problem}" if outcome.problem else "",
+    )
+
+
+def _disagreement(
+    condition: Condition, signal: signal_pb2.Signal, other: signal_pb2.Signal
+) -> _Compared:
+    label, second = first_label(signal), first_label(other)
+    agreeing = condition.labels_of.get(label, (label,))
+    said = {condition.step: label, str(condition.disagrees_with): second}
+    sentence = " and ".join(
+        f"{step} says {name}" if name else f"{step} abstained" for step, name in said.items()
+    )
+    values = tuple(
+        route_pb2.ConditionValue(field=f"{step}.label", text=name) for step, name in said.items()
+    )
+    held = not (label and second in agreeing)
+    quantity = f"disagreement with {condition.disagrees_with}"
+    return _Compared(quantity, held, sentence, values=values)
 
 
 def _abstained(condition: Condition, signal: signal_pb2.Signal) -> _Compared:

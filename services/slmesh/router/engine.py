@@ -36,7 +36,7 @@ from slmesh.router.hedging import Hedging
 from slmesh.router.hops import Hops
 from slmesh.router.latencies import Latencies, needed_after
 from slmesh.router.reasoning import Asked, ReasonedAnswer
-from slmesh.router.request_run import Clock, RequestRun
+from slmesh.router.request_run import NOT_EVALUATED, Clock, RequestRun
 from slmesh.router.signals import request_of
 from slmesh.router.structured_answer import put_text
 
@@ -134,9 +134,9 @@ class Engine:
         run = RequestRun(flow, self._contracts, request, inner, self._clock, hops, events)
         verdict = await self._run_steps(run, unready)
         if verdict is None:
-            verdict = decide(flow, run.signals, run.failed)
+            verdict = decide(flow, run.signals, run.failed, run.scope)
         for step, sentence in verdict.problems:
-            run.degrade("CONDITION_NOT_EVALUATED", step, sentence)
+            run.degrade(NOT_EVALUATED, step, sentence)
         decision = route_pb2.Decision(
             decision_id=decision_id,
             request_id=request_id,
@@ -150,7 +150,8 @@ class Engine:
         decision.steps.extend(run.ordered_steps())
         decision.receipt.CopyFrom(run.hops.receipt())
         decision.latency.CopyFrom(run.elapsed())
-        return route_pb2.ExplainResponse(decision=decision, conditions=verdict.conditions)
+        conditions = (*run.conditions, *verdict.conditions)
+        return route_pb2.ExplainResponse(decision=decision, conditions=conditions)
 
     @property
     def policy_revision(self) -> str:
@@ -164,6 +165,10 @@ class Engine:
         other._hedging = None  # a late call would be sent with others that are not
         return other
 
+    def medians_ms(self) -> dict[str, float]:
+        """Return the median time of recent calls of each service that enough is known of."""
+        return self._latencies.medians_ms()
+
     def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
         """Return what the reasoner alone would cost for a text, see :class:`CostEstimator`."""
         return self._estimator.all_llm(flow, text)
@@ -176,28 +181,24 @@ class Engine:
         verdict: Verdict | None = None
         try:
             while verdict is None:
-                for step in [one for one in waiting.values() if ended.issuperset(one.after)]:
-                    del waiting[step.name]
-                    if step.text == REDACTED_TEXT and not run.texts.redacted:
-                        run.withhold(step)
-                        ended.add(step.name)
-                        continue
-                    if self._no_time_for(run, step):
-                        run.leave_out(step)
-                        ended.add(step.name)
-                        continue
-                    run.begin(step.name, step.service)
-                    call = self._call(run, step, unready.get(step.service))
-                    running[asyncio.create_task(call)] = step
-                if not running and not any(ended.issuperset(s.after) for s in waiting.values()):
+                # one that ends at once may be what the next one waits for
+                while ready := [one for one in waiting.values() if ended.issuperset(one.after)]:
+                    for step in ready:
+                        del waiting[step.name]
+                        if not self._may_start(run, step):
+                            ended.add(step.name)
+                            continue
+                        run.begin(step.name, step.service)
+                        call = self._call(run, step, unready.get(step.service))
+                        running[asyncio.create_task(call)] = step
+                if not running:
                     break
-                if running:
-                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        step = running.pop(task)
-                        ended.add(step.name)
-                        _take_in(run, step, _outcome(task, step))
-                    verdict = refusal(run.flow, run.signals)
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    step = running.pop(task)
+                    ended.add(step.name)
+                    _take_in(run, step, _outcome(task, step))
+                verdict = refusal(run.flow, run.signals, run.scope)
         finally:
             for task in running:
                 task.cancel()
@@ -205,6 +206,18 @@ class Engine:
         for step in (*running.values(), *waiting.values()):
             run.skip(step)
         return verdict
+
+    def _may_start(self, run: RequestRun, step: Step) -> bool:
+        """Return whether a step whose turn it is starts; notes why when it does not."""
+        if not run.wants(step):
+            return False
+        if step.text == REDACTED_TEXT and not run.texts.redacted:
+            run.withhold(step)
+            return False
+        if self._no_time_for(run, step):
+            run.leave_out(step)
+            return False
+        return True
 
     async def _call(
         self, run: RequestRun, step: Step, unready: MeshError | None

@@ -68,10 +68,18 @@ class Step:
         input: What the service is sent. ``text`` says which text: ``user_text`` (when left out) or
             ``redacted_text``; every other key is a field of the contract's request with its value.
         after: Steps that must have ended before this one starts. Others run in parallel.
+        run_if: A condition in CEL over the steps it runs after; the step is skipped when it is
+            false, and later steps and rules see no signal of it. One that cannot be evaluated is a
+            failure of the step.
         timeout_ms: The time the call may take, within what is left of the request's.
         on_failure: ``fail``: the request fails. ``skip``: the flow goes on without the signal.
             ``escalate``: the reasoner answers. ``degrade``: the flow goes on without the signal and
-            without the reasoner, which is all a guard step may do beside ``fail``.
+            without the reasoner, which is all a guard step may do beside ``fail``; or with the
+            declared ``value``, as if the service had said it.
+        value: What stands in for the answer of a service that failed, with ``on_failure: degrade``.
+            Of a step that classifies: ``{label: NAME}``. Of one that scores: every level of every
+            scale in its order, with its probability: ``{urgency: {low: 0, high: 1}}``. Of one that
+            extracts: ``{}``, no fields.
         hedge: When a call is late, and is sent a second time; never when left out.
     """
 
@@ -79,8 +87,10 @@ class Step:
     service: str
     input: Mapping[str, Any] = field(default_factory=dict)
     after: tuple[str, ...] = ()
+    run_if: str = ""
     timeout_ms: int = 1000
     on_failure: OnFailure = "fail"
+    value: Mapping[str, Any] | None = None
     hedge: Hedge | None = None
 
     @property
@@ -99,7 +109,9 @@ class Condition:
     """One comparison with the signal of one step. Exactly one of the tests is set.
 
     Attributes:
-        step: The step whose signal is compared.
+        step: The step whose signal is compared; left out with ``cel``, which names its own.
+        cel: Test: this expression of the Common Expression Language is true. It reads the responses
+            of the contracts by the names of the steps, and ``request``.
         abstained: Test: whether the model abstained is this.
         probability_below: Test: the calibrated probability of the first label or passage is lower.
             An abstention is below everything.
@@ -114,11 +126,16 @@ class Condition:
             of ``probability_at_least``.
         level_at_most: Test: the text is at this level of ``scale`` or below, likewise.
         truncated: Test: whether the model read only a part of the text is this.
+        disagrees_with: Test: this step's first label is another one. An abstention of either is a
+            disagreement.
+        labels_of: For ``disagrees_with``: the labels of that step which agree with each label of
+            ``step``. A label that is left out agrees with the one of its own name.
         scale: The scale of a level.
         probability_at_least: How sure it must be, in [0, 1]; 0.5 when left out.
     """
 
-    step: str
+    step: str = ""
+    cel: str | None = None
     abstained: bool | None = None
     probability_below: float | None = None
     margin_below: float | None = None
@@ -129,6 +146,8 @@ class Condition:
     level_at_least: str | None = None
     level_at_most: str | None = None
     truncated: bool | None = None
+    disagrees_with: str | None = None
+    labels_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale: str | None = None
     probability_at_least: float | None = None
 
@@ -296,6 +315,18 @@ class Flow:
         """The digest of the declaration; comments and the order of keys do not change it."""
         canonical = json.dumps(_plain(self), sort_keys=True, ensure_ascii=False, default=str)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def earlier(self, step: str) -> frozenset[str]:
+        """Return the steps that must have ended before a step starts, directly or by others."""
+        after = {one.name: one.after for one in self.steps}
+        found: set[str] = set()
+        waiting = list(after.get(step, ()))
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(after.get(name, ()))
+        return frozenset(found)
 
     def guards(self, contracts: Mapping[str, str]) -> list[str]:
         """Return the names of the steps that screen the text.

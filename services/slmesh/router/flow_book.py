@@ -17,6 +17,7 @@ from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
 from slmesh.router.flow import Flow
 from slmesh.router.flow_checks import problems_of
+from slmesh.router.medians import bundle_medians
 
 __all__ = ["FlowBook", "flow_files", "flow_source", "load_flow", "load_flows"]
 
@@ -75,7 +76,10 @@ def load_flows(
     """
     found = discover(settings) if services is None else services
     contracts = {name: manifest.contract for name, manifest in found.items()}
-    return {name: load_flow(file, contracts) for name, file in flow_files(settings).items()}
+    medians_ms = bundle_medians(found, settings)
+    return {
+        name: load_flow(file, contracts, medians_ms) for name, file in flow_files(settings).items()
+    }
 
 
 def flow_source(name: str, settings: Settings) -> str:
@@ -90,8 +94,15 @@ def flow_source(name: str, settings: Settings) -> str:
     return files[name].read_text(encoding="utf-8")
 
 
-def load_flow(file: Path, contracts: Mapping[str, str]) -> Flow:
+def load_flow(
+    file: Path, contracts: Mapping[str, str], medians_ms: Mapping[str, float] | None = None
+) -> Flow:
     """Read and check one flow.
+
+    Args:
+        file: The file.
+        contracts: The contract of every service, by name.
+        medians_ms: How long services usually take, as far as that is known.
 
     Raises:
         FailedPrecondition: It is wrong; the message starts with file and line.
@@ -100,7 +111,7 @@ def load_flow(file: Path, contracts: Mapping[str, str]) -> Flow:
     flow = declared.value
     if flow.name != file.stem:
         raise declared.error("name", f"the flow '{flow.name}' must be in '{flow.name}.yaml'")
-    for place, message in problems_of(flow, contracts):
+    for place, message in problems_of(flow, contracts, medians_ms):
         raise declared.error(place, message)
     return flow
 

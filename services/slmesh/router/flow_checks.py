@@ -12,13 +12,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from slmesh.mesh.naming import suggestion
-from slmesh.router.conditions import TESTS, named_tests
+from slmesh.router.condition_checks import Problem, rule_problems, run_if_problems, step_is
+from slmesh.router.declared_value import value_problems
 from slmesh.router.flow import (
     REASONER_STEP,
     REDACTED_TEXT,
     TEXT_KEY,
     USER_TEXT,
-    Condition,
     Flow,
     Hedge,
     PassageAnswer,
@@ -30,21 +30,20 @@ from slmesh.router.template import fields_of
 
 __all__ = ["Problem", "problems_of"]
 
-Problem = tuple[str, str]
-"""A place in the declaration (``steps[0].service``) and what is wrong there."""
-
 _FLOW_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 _TEXT_NAMES = (USER_TEXT, REDACTED_TEXT)
 
 
-def problems_of(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+def problems_of(
+    flow: Flow, contracts: Mapping[str, str], medians_ms: Mapping[str, float] | None = None
+) -> Iterator[Problem]:
     """Yield what is wrong with a flow, in the order of the declaration.
 
     Args:
         flow: The flow.
         contracts: The contract of every service of the mesh, by name.
+        medians_ms: How long services usually take, as far as that is known.
     """
     if not _FLOW_NAME.fullmatch(flow.name):
         yield "name", "a flow's name is a DNS label of at most 40 lower-case characters"
@@ -53,8 +52,8 @@ def problems_of(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
     if flow.latency_budget_ms <= 0:
         yield "latency_budget_ms", f"must be above 0, is {flow.latency_budget_ms}"
     yield from _step_problems(flow, contracts)
-    yield from _graph_problems(flow, contracts)
-    yield from _rule_problems(flow, contracts)
+    yield from _graph_problems(flow, contracts, medians_ms or {})
+    yield from rule_problems(flow, contracts)
     yield from _answer_problems(flow, contracts)
     yield from _reasoner_problems(flow, contracts)
     yield from _text_problems(flow)
@@ -108,6 +107,9 @@ def _service_problems(place: str, step: Step, contracts: Mapping[str, str]) -> I
     wrong = input_problem(step, spoken)
     if wrong is not None:
         yield f"{place}.input.{wrong[0]}", wrong[1]
+    if step.value is not None:
+        for message in value_problems(step, spoken):
+            yield f"{place}.value", message
     if spoken == "guard":
         if step.text == REDACTED_TEXT:
             yield f"{place}.input.{TEXT_KEY}", "the guard is what redacts: it gets the user_text"
@@ -117,9 +119,13 @@ def _service_problems(place: str, step: Step, contracts: Mapping[str, str]) -> I
                 f"a guard step cannot '{step.on_failure}': text that nobody has screened would"
                 " reach the reasoner; use fail or degrade",
             )
+        if step.run_if:
+            yield f"{place}.run_if", "a guard step has no condition: every text is screened"
 
 
-def _graph_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
+def _graph_problems(
+    flow: Flow, contracts: Mapping[str, str], medians_ms: Mapping[str, float]
+) -> Iterator[Problem]:
     names = [step.name for step in flow.steps]
     for index, step in enumerate(flow.steps):
         for position, name in enumerate(step.after):
@@ -134,6 +140,8 @@ def _graph_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Proble
         place = f"steps[{min(names.index(name) for name in circle)}].after"
         yield place, f"the steps wait for each other: {' -> '.join(reversed(circle))}"
         return
+    yield from run_if_problems(flow, contracts)
+    yield from _budget_problems(flow, order, medians_ms)
     guards = flow.guards(contracts)
     if len(guards) > 1:
         yield f"steps[{names.index(guards[1])}]", "a flow has at most one guard step"
@@ -147,53 +155,25 @@ def _graph_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Proble
             yield f"steps[{index}].input.{TEXT_KEY}", message
 
 
-def _rule_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
-    for key in ("refuse_when", "escalate_when"):
-        for index, rule in enumerate(getattr(flow, key)):
-            place = f"{key}[{index}]"
-            if not _CODE.fullmatch(rule.reason):
-                yield f"{place}.reason", f"'{rule.reason}' must be in UPPER_SNAKE_CASE"
-            if not rule.when:
-                yield f"{place}.when", "a rule has at least one condition"
-            for position, condition in enumerate(rule.when):
-                where = f"{place}.when[{position}]"
-                yield from _condition_problems(where, condition, flow, contracts)
-
-
-def _condition_problems(
-    place: str, condition: Condition, flow: Flow, contracts: Mapping[str, str]
+def _budget_problems(
+    flow: Flow, order: Sequence[str], medians_ms: Mapping[str, float]
 ) -> Iterator[Problem]:
-    yield from _step_is(f"{place}.step", condition.step, (), flow, contracts)
-    tests = named_tests(condition)
-    if len(tests) != 1:
-        said = " and ".join(tests) or "none"
+    """Yield a budget that the required steps cannot keep, one after the other, on a usual day."""
+    longest: dict[str, tuple[float, tuple[str, ...]]] = {}
+    for name in order:
+        step = flow.step(name)
+        before = (longest[one] for one in step.after if one in longest)
+        total, path = max(before, default=(0.0, ()))
+        own = medians_ms.get(step.service, 0.0)
+        # an optional step is skipped before a required one has no time
+        longest[name] = (total, path) if step.on_failure == "skip" else (total + own, (*path, name))
+    total, path = max(longest.values(), default=(0.0, ()))
+    if total > flow.latency_budget_ms > 0:
         yield (
-            place,
-            f"a condition makes exactly one test, has {said}; there are: {', '.join(TESTS)}",
+            "latency_budget_ms",
+            f"{flow.latency_budget_ms} ms are less than the {total:.1f} ms that its required steps"
+            f" usually take: {' -> '.join(path)}",
         )
-        return
-    (test,) = tests
-    spoken = _spoken(condition.step, flow, contracts)
-    if spoken is not None and spoken not in TESTS[test]:
-        valid = [name for name, contract_names in TESTS.items() if spoken in contract_names]
-        message = f"'{test}' does not fit contract '{spoken}'; what fits: {', '.join(valid)}"
-        yield f"{place}.{test}", message
-    for name in ("probability_below", "margin_below", "probability_at_least"):
-        value = getattr(condition, name)
-        if value is not None and not 0 <= value <= 1:
-            yield f"{place}.{name}", f"must be in [0, 1], is {value:g}"
-    if test in ("level_at_least", "level_at_most") and not condition.scale:
-        yield place, f"'{test}' needs the 'scale' that the level belongs to"
-    if test == "labels_at_least" and (condition.labels_at_least or 0) < 1:
-        yield f"{place}.{test}", f"must be at least 1, is {condition.labels_at_least}"
-    sure = test in ("labels_at_least", "finding", "level_at_least", "level_at_most")
-    if condition.probability_at_least is not None and not sure:
-        yield f"{place}.probability_at_least", f"does not go with '{test}'"
-    if spoken == "classify" and test in ("margin_below", "labels_at_least"):
-        top_k = flow.step(condition.step).options.get("top_k", 3)
-        wanted = max(2, condition.labels_at_least or 0)
-        if isinstance(top_k, int) and top_k < wanted:
-            yield f"{place}.{test}", f"step '{condition.step}' asks for {top_k} labels only"
 
 
 def _answer_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
@@ -213,7 +193,7 @@ def _answer_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Probl
 def _passage_problems(
     place: str, passage: PassageAnswer, flow: Flow, contracts: Mapping[str, str]
 ) -> Iterator[Problem]:
-    yield from _step_is(f"{place}.step", passage.step, ("rank",), flow, contracts)
+    yield from step_is(f"{place}.step", passage.step, ("rank",), flow, contracts)
     limit = passage.probability_at_least
     if limit is not None and not 0 <= limit <= 1:
         yield f"{place}.probability_at_least", f"must be in [0, 1], is {limit:g}"
@@ -221,7 +201,7 @@ def _passage_problems(
         yield place, "'agrees_with' and 'passages_of' go together"
     if passage.agrees_with:
         there = f"{place}.agrees_with"
-        yield from _step_is(there, passage.agrees_with, ("classify",), flow, contracts)
+        yield from step_is(there, passage.agrees_with, ("classify",), flow, contracts)
     yield from _text_field_problems(f"{place}.introduction", passage.introduction, flow, contracts)
 
 
@@ -229,7 +209,7 @@ def _template_problems(
     place: str, template: TemplateAnswer, flow: Flow, contracts: Mapping[str, str]
 ) -> Iterator[Problem]:
     if template.by:
-        yield from _step_is(f"{place}.by", template.by, ("classify",), flow, contracts)
+        yield from step_is(f"{place}.by", template.by, ("classify",), flow, contracts)
     elif template.texts:
         yield place, "'texts' needs 'by': the step whose label selects one"
     groups = {f"{place}.texts.{label}": texts for label, texts in template.texts.items()}
@@ -251,7 +231,7 @@ def _text_field_problems(
             yield where, f"not a template: {error}"
             continue
         for step, _ in fields:
-            yield from _step_is(where, step, (), flow, contracts)
+            yield from step_is(where, step, (), flow, contracts)
 
 
 def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
@@ -273,7 +253,7 @@ def _reasoner_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Pro
     if not 0.0 <= reasoner.quality_floor <= 1.0:
         yield "reasoner.quality_floor", f"must be in [0, 1], is {reasoner.quality_floor:g}"
     for index, name in enumerate(reasoner.signals or ()):
-        yield from _step_is(f"reasoner.signals[{index}]", name, (), flow, contracts)
+        yield from step_is(f"reasoner.signals[{index}]", name, (), flow, contracts)
     if not flow.guards(contracts) and set(flow.data_classes) != {"public"}:
         yield (
             "reasoner",
@@ -305,20 +285,3 @@ def _may_fall_back(flow: Flow) -> bool:
         return flow.reasoner.on_failure == "fallback"
     always_answers = any(source.signals for source in flow.answer)
     return bool(flow.escalate_when) or "escalate" in on_failure or not always_answers
-
-
-def _step_is(
-    place: str, name: str, wanted: Sequence[str], flow: Flow, contracts: Mapping[str, str]
-) -> Iterator[Problem]:
-    names = [step.name for step in flow.steps]
-    if name not in names:
-        yield place, f"no step '{name}'{suggestion(name, names)}"
-        return
-    spoken = _spoken(name, flow, contracts)
-    if wanted and spoken is not None and spoken not in wanted:
-        yield place, f"step '{name}' speaks '{spoken}', this needs '{wanted[0]}'"
-
-
-def _spoken(name: str, flow: Flow, contracts: Mapping[str, str]) -> str | None:
-    steps = {step.name: step for step in flow.steps}
-    return contracts.get(steps[name].service) if name in steps else None

@@ -41,6 +41,7 @@ class FlowWatch:
         book: The flows that are served.
         metrics: Where reloads and stale flows are counted.
         on_health: Is told whether every flow is served as it is written.
+        medians_ms: Returns how long services usually take, as far as that is known.
         interval_s: Seconds between two looks.
     """
 
@@ -52,6 +53,7 @@ class FlowWatch:
         metrics: Metrics,
         *,
         on_health: Callable[[bool], None] = lambda healthy: None,
+        medians_ms: Callable[[], Mapping[str, float]] = dict,
         interval_s: float = _INTERVAL_S,
     ) -> None:
         self._settings = settings
@@ -59,6 +61,7 @@ class FlowWatch:
         self._book = book
         self._metrics = metrics
         self._on_health = on_health
+        self._medians_ms = medians_ms
         self._interval_s = interval_s
         self._stamps: dict[str, _Stamp] = {}
         self._wrong: set[str] = set()
@@ -101,7 +104,8 @@ class FlowWatch:
 
     async def _take(self, name: str, file: Path) -> None:
         try:
-            flow = await asyncio.to_thread(load_flow, file, self._contracts)
+            medians_ms = self._medians_ms()
+            flow = await asyncio.to_thread(load_flow, file, self._contracts, medians_ms)
         except MeshError as error:
             self._wrong.add(name)
             self._metrics.flow_reloads.labels(name, "refused").inc()

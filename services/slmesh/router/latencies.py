@@ -34,6 +34,11 @@ class Latencies:
             recent = self._recent[service] = RecentValues(_REMEMBERED)
         recent.add(seconds)
 
+    def medians_ms(self) -> dict[str, float]:
+        """Return the median of every service that enough is known of, in ms."""
+        found = {service: self.quantile(service, 0.5) * 1e3 for service in self._recent}
+        return {service: median for service, median in found.items() if median > 0}
+
     def quantile(self, service: str, share: float) -> float:
         """Return the seconds that a share of the recent calls kept; 0 where too little is known.
 

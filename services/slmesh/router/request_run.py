@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -26,16 +27,23 @@ from slmesh.mesh.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from slmesh.router.conditions import Scope, evaluate_expression
+from slmesh.router.declared_value import declared_signal
 from slmesh.router.events import Events
+from slmesh.router.expressions import types_of
 from slmesh.router.flow import REDACTED_TEXT, TEXT_KEY, Flow, OnFailure, Step
 from slmesh.router.hops import UNSCREENED, Hops
 from slmesh.router.signals import Texts, provenance_of, redactable, signal_of
 
-__all__ = ["Clock", "RequestRun", "failure_code"]
+__all__ = ["NOT_EVALUATED", "Clock", "RequestRun", "failure_code", "scope_of"]
+
+NOT_EVALUATED = "CONDITION_NOT_EVALUATED"
+"""The code of a condition that failed: the degradation of a rule, or the error of a step."""
 
 _RETRY_DELAY_S = 1.0
+_LOCALE, _TIME_ZONE = "en-GB", "UTC"  # of a request that names none, as the contract says
 _OWN_CODES = frozenset(
-    {"GUARD_INCOMPLETE", UNSCREENED, "OUTPUT_SCHEMA_MISMATCH", "REASONER_DECLINED"}
+    {"GUARD_INCOMPLETE", NOT_EVALUATED, UNSCREENED, "OUTPUT_SCHEMA_MISMATCH", "REASONER_DECLINED"}
 )
 """Reasons that say more than the kind of error does."""
 
@@ -70,6 +78,7 @@ class RequestRun:
         failed: What the flow declares for each step without a signal.
         steps: The record of each step that was started or skipped.
         degradations: What is missing from the answer.
+        conditions: The conditions of steps that were evaluated.
     """
 
     flow: Flow
@@ -84,6 +93,7 @@ class RequestRun:
     failed: dict[str, OnFailure] = field(default_factory=dict)
     steps: dict[str, route_pb2.Step] = field(default_factory=dict)
     degradations: list[route_pb2.Degradation] = field(default_factory=list)
+    conditions: list[route_pb2.Condition] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Note when the request was received."""
@@ -96,6 +106,11 @@ class RequestRun:
     def screened(self) -> bool:
         """Whether the flow has a guard step."""
         return bool(self.flow.guards(self.contracts))
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What expressions may read beside the signals."""
+        return scope_of(self.flow, self.contracts, self.request, self.context.tenant, self.received)
 
     def elapsed(self, since_s: float = 0.0) -> Duration:
         """Return the time since the request was received, or since an earlier such time."""
@@ -128,9 +143,48 @@ class RequestRun:
         """Return the fields of a step's request that hold what the flow declares."""
         return frozenset(name for name in step.options if not getattr(self.request, name, ""))
 
+    def wants(self, step: Step) -> bool:
+        """Return whether a step is to run as its own condition says, and note what that came to.
+
+        Raises:
+            MeshError: It cannot be evaluated, and the flow declares that the request fails then.
+        """
+        if not step.run_if:
+            return True
+        outcome = evaluate_expression(step.run_if, self.signals, self.scope)
+        index = self.flow.steps.index(step)
+        self.conditions.append(
+            route_pb2.Condition(
+                code="RUN_IF",
+                step=step.name,
+                quantity=step.run_if,
+                held=outcome.held,
+                threshold_source=f"flow {self.flow.name}, steps[{index}].run_if",
+                values=outcome.values,
+            )
+        )
+        record = route_pb2.Step(name=step.name, service=step.service)
+        self.steps[step.name] = record
+        if outcome.problem:
+            error = FailedPrecondition(
+                f"the condition of step '{step.name}' {outcome.problem}",
+                reason=NOT_EVALUATED,
+                metadata={"step": step.name},
+            )
+            record.state = route_pb2.STEP_STATE_FAILED
+            record.error.CopyFrom(error.to_status())
+            self.give_up_on(step, error)
+            return False
+        record.run_if = outcome.held
+        if not outcome.held:
+            record.state = route_pb2.STEP_STATE_SKIPPED
+            self.scope.unwanted.add(step.name)
+        return outcome.held
+
     def begin(self, name: str, service: str) -> None:
         """Note that a step, or the call of the reasoner, has started."""
-        self.steps[name] = route_pb2.Step(name=name, service=service, start_offset=self.elapsed())
+        record = self.steps.setdefault(name, route_pb2.Step(name=name, service=service))
+        record.start_offset.CopyFrom(self.elapsed())
 
     def hedged(self, name: str, outcome: route_pb2.HedgeOutcome) -> None:
         """Note that a step's call was late, and what became of the second one."""
@@ -172,22 +226,26 @@ class RequestRun:
                     retry_delay_s=_RETRY_DELAY_S,
                 )
             self.texts = replace(self.texts, redacted=tuple(response.redacted_segments))
-        self.signals[step.name] = signal
         self.hops.answered(step.name, provenance_of(signal))
-        self.steps[step.name].signal.CopyFrom(signal)
-        if self.events is not None:
-            self.events.signal(signal)
+        self._take(signal)
 
     def skip(self, step: Step) -> None:
         """Note that a step was not started because the request's way was decided without it."""
+        before = self.steps.get(step.name)
         self.steps[step.name] = route_pb2.Step(
-            name=step.name, service=step.service, state=route_pb2.STEP_STATE_SKIPPED
+            name=step.name,
+            service=step.service,
+            state=route_pb2.STEP_STATE_SKIPPED,
+            run_if=before.run_if if before is not None and before.HasField("run_if") else None,
         )
 
     def withhold(self, step: Step) -> None:
         """Note that a step was not started because the text it may see is not there."""
         self.skip(step)
-        self.failed[step.name] = "skip"
+        if step.value is None:
+            self.failed[step.name] = "skip"
+        else:
+            self._take(declared_signal(step, self.contracts[step.service]))
         self.degrade(
             "REDACTED_TEXT_MISSING",
             step.name,
@@ -226,12 +284,16 @@ class RequestRun:
             self.hops.refused(step.name)
         if step.on_failure == "fail":
             raise self._failure_of(step, error)
-        self.failed[step.name] = step.on_failure
-        consequence = {
-            "skip": "the flow went on without it",
-            "escalate": "the request was to be escalated",
-            "degrade": "the flow went on without it and without the reasoner",
-        }[step.on_failure]
+        if step.value is None:
+            self.failed[step.name] = step.on_failure
+            consequence = {
+                "skip": "the flow went on without it",
+                "escalate": "the request was to be escalated",
+                "degrade": "the flow went on without it and without the reasoner",
+            }[step.on_failure]
+        else:
+            self._take(declared_signal(step, self.contracts[step.service]))
+            consequence = "the value that the flow declares stands in"
         self.degrade(
             failure_code("STEP", error),
             step.name,
@@ -242,6 +304,12 @@ class RequestRun:
         """Return the records in the order of the declaration, the reasoner's last."""
         declared = {step.name: index for index, step in enumerate(self.flow.steps)}
         return sorted(self.steps.values(), key=lambda step: declared.get(step.name, len(declared)))
+
+    def _take(self, signal: signal_pb2.Signal) -> None:
+        self.signals[signal.step] = signal
+        self.steps[signal.step].signal.CopyFrom(signal)
+        if self.events is not None:
+            self.events.signal(signal)
 
     def _failure_of(self, step: Step, error: MeshError) -> MeshError:
         if isinstance(error, InvalidArgument):
@@ -271,6 +339,34 @@ class RequestRun:
             metadata=metadata,
             retry_delay_s=error.retry_delay_s or _RETRY_DELAY_S,
         )
+
+
+def scope_of(
+    flow: Flow,
+    contracts: Mapping[str, str],
+    request: route_pb2.RouteRequest,
+    tenant: str,
+    received: Timestamp,
+) -> Scope:
+    """Return what the expressions of a flow may read of a request.
+
+    Args:
+        flow: The flow.
+        contracts: The contract of every service, by name.
+        request: The request.
+        tenant: Whom it is for.
+        received: When it was received; the reference time of one that names none.
+    """
+    sent = request.HasField("reference_time")
+    facts = route_pb2.RequestFacts(
+        tenant=tenant,
+        locale=request.locale or _LOCALE,
+        time_zone=request.time_zone or _TIME_ZONE,
+        default_currency=request.default_currency,
+        reference_time=request.reference_time if sent else received,
+        document_count=len(request.documents),
+    )
+    return Scope(types_of({step.name: contracts[step.service] for step in flow.steps}), facts)
 
 
 def failure_code(what: str, error: MeshError) -> str:

@@ -29,6 +29,7 @@ from slmesh.router.flow import Flow
 from slmesh.router.flow_book import FlowBook
 from slmesh.router.recorded_text import answered_again
 from slmesh.router.request_checks import check_request, request_id_of
+from slmesh.router.request_run import NOT_EVALUATED
 from slmesh.router.response_cache import RequestKey, ResponseCache
 
 __all__ = ["ROUTER", "Routing", "route_boundary"]
@@ -215,14 +216,7 @@ class Routing:
             self._decisions.check_room()  # before anything is spent
         cached = self._cached(asked, request_id)
         serving = self._cache.serving(flow)
-        explanation = cached or await asked.engine.run(
-            flow,
-            request,
-            replace(context, subject=""),
-            decision_id=self._new_id(),
-            request_id=request_id,
-            events=asked.events,
-        )
+        explanation = cached or await self._explained(asked, request_id)
         recorded = Recorded(
             context.tenant,
             asked.digest,
@@ -238,6 +232,21 @@ class Routing:
             )
         self._count(explanation.decision, context.tenant)
         return recorded
+
+    async def _explained(self, asked: _Asked, request_id: str) -> route_pb2.ExplainResponse:
+        try:
+            return await asked.engine.run(
+                asked.flow,
+                asked.request,
+                replace(asked.context, subject=""),
+                decision_id=self._new_id(),
+                request_id=request_id,
+                events=asked.events,
+            )
+        except MeshError as error:
+            if error.reason == NOT_EVALUATED:
+                self._count_not_evaluated(asked.flow.name, error.metadata.get("step", ""))
+            raise
 
     def _cached(self, asked: _Asked, request_id: str) -> route_pb2.ExplainResponse | None:
         """Return a new decision with the answer of an earlier one to the same request, or None."""
@@ -266,11 +275,17 @@ class Routing:
             asked.digest,
         )
 
+    def _count_not_evaluated(self, flow: str, step: str) -> None:
+        self._metrics.conditions_not_evaluated.labels(flow, step).inc()
+
     def _count(self, decision: route_pb2.Decision, tenant: str) -> None:
         path = route_pb2.Path.Name(decision.path).removeprefix("PATH_").lower()
         degraded = "true" if decision.degradations else "false"
         flow = decision.flow
         self._metrics.decisions.labels(flow, path, degraded).inc()
+        for degradation in decision.degradations:
+            if degradation.code == NOT_EVALUATED:
+                self._count_not_evaluated(flow, degradation.step)
         for kind, tokens in (
             ("prompt", decision.cost.prompt_tokens),
             ("output", decision.cost.output_tokens),

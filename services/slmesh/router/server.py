@@ -42,6 +42,7 @@ from slmesh.router.health import HealthProbe, HealthTeller
 from slmesh.router.hedging import Hedging
 from slmesh.router.latencies import Latencies
 from slmesh.router.ledger_decisions import open_decisions
+from slmesh.router.medians import bundle_medians
 from slmesh.router.protection import ProtectedTransport
 from slmesh.router.request_run import Clock
 from slmesh.router.response_cache import CacheLimits, ModelsSeen, ResponseCache
@@ -124,10 +125,11 @@ class RouterServer:
         models = ModelsSeen()
         cache = ResponseCache(CacheLimits.of(settings), models, clock, metrics)
         decisions = _decisions(settings, clock, metrics, servicer, cache)
-        watch = _flow_watch(settings, found, flows, metrics, servicer)
+        engine = _engine(settings, _protected(calls, metrics, clock), found, gate, clock, metrics)
+        watch = _flow_watch(settings, found, flows, metrics, engine, servicer)
         routing = Routing(
             flows,
-            _engine(settings, _protected(calls, metrics, clock), found, gate, clock, metrics),
+            engine,
             decisions,
             admission=admission,
             metrics=metrics,
@@ -197,11 +199,19 @@ def _flow_watch(
     services: Mapping[str, Manifest],
     flows: FlowBook,
     metrics: Metrics,
+    engine: Engine,
     servicer: health.aio.HealthServicer,
 ) -> FlowWatch:
-    contracts = {name: manifest.contract for name, manifest in services.items()}
-    teller = HealthTeller(servicer, FLOWS)
-    return FlowWatch(settings, contracts, flows, metrics, on_health=teller.tell)
+    measured = bundle_medians(services, settings)
+    return FlowWatch(
+        settings,
+        {name: manifest.contract for name, manifest in services.items()},
+        flows,
+        metrics,
+        on_health=HealthTeller(servicer, FLOWS).tell,
+        # what calls took lately says more than what the models took when they were made
+        medians_ms=lambda: {**measured, **engine.medians_ms()},
+    )
 
 
 def _probe(

@@ -29,6 +29,7 @@ __all__ = [
     "SIGNAL_FIELDS",
     "Texts",
     "abstention_of",
+    "answer_of",
     "first_label",
     "input_problem",
     "labels_of",
@@ -166,9 +167,15 @@ def signal_of(step: Step, spoken: str, response: Message) -> signal_pb2.Signal:
     return signal
 
 
+def answer_of(signal: signal_pb2.Signal) -> Message:
+    """Return the response of the contract that a signal holds."""
+    answer: Message = getattr(signal, signal.WhichOneof("answer"))
+    return answer
+
+
 def abstention_of(signal: signal_pb2.Signal) -> bool:
     """Return whether the model of a signal abstained."""
-    answer = getattr(signal, signal.WhichOneof("answer"))
+    answer = answer_of(signal)
     return "abstention" in answer.DESCRIPTOR.fields_by_name and answer.HasField("abstention")
 
 
@@ -186,5 +193,5 @@ def first_label(signal: signal_pb2.Signal | None) -> str:
 
 def provenance_of(signal: signal_pb2.Signal) -> provenance_pb2.Provenance:
     """Return which model made a signal."""
-    provenance: provenance_pb2.Provenance = getattr(signal, signal.WhichOneof("answer")).provenance
+    provenance: provenance_pb2.Provenance = answer_of(signal).provenance  # type: ignore[attr-defined]
     return provenance

@@ -15,7 +15,7 @@ from slmesh.mesh.settings import Settings
 from slmesh.policy import open_gate
 from slmesh.router.assembly import make_engine
 from slmesh.router.flow import Flow
-from slmesh.router.request_run import Clock
+from slmesh.router.request_run import Clock, scope_of
 from slmesh.router.tuning import Trial
 
 __all__ = ["MARKED_AS_TEST", "refuse_test_data", "run_trials"]
@@ -62,10 +62,12 @@ async def run_trials(
     # every step is to be seen, and none of the reasoner's answers
     seen = replace(flow, reasoner=None, refuse_when=(), fallback=flow.fallback or "-")
     declared = {step.name: step.on_failure for step in flow.steps}
+    tenant = RequestContext().tenant
     transport = InProcessTransport(settings)
     trials = []
     try:
         services = discover(settings)
+        contracts = {name: manifest.contract for name, manifest in services.items()}
         gate = open_gate(settings, services, in_process=True)
         engine = make_engine(transport, settings, services, gate, Clock(), prepare=transport.host)
         for text, label in rows:
@@ -74,6 +76,11 @@ async def run_trials(
                 seen, request, RequestContext(), decision_id=str(uuid4()), request_id=str(uuid4())
             )
             steps = explained.decision.steps
+            received = explained.decision.create_time
+            scope = scope_of(flow, contracts, request, tenant, received)
+            scope.unwanted |= {
+                one.name for one in steps if one.HasField("run_if") and not one.run_if
+            }
             trials.append(
                 Trial(
                     label,
@@ -81,9 +88,11 @@ async def run_trials(
                     {
                         step.name: declared[step.name]
                         for step in steps
-                        if step.name in declared and not step.HasField("signal")
+                        if step.name in declared.keys() - scope.unwanted
+                        and not step.HasField("signal")
                     },
                     engine.all_llm(flow, text).usd_micros,
+                    scope,
                 )
             )
             advance(1)

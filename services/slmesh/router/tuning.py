@@ -15,6 +15,7 @@ from slmesh.api.route.v1 import route_pb2
 from slmesh.api.signal.v1 import signal_pb2
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.router.cascade import decide
+from slmesh.router.conditions import Scope
 from slmesh.router.flow import Condition, Flow, OnFailure, Rule
 from slmesh.router.signals import first_label, labels_of
 
@@ -37,12 +38,14 @@ class Trial:
         signals: What the steps that succeeded have said, by step.
         failed: What the flow declares for each step without a signal.
         escalation_usd_micros: What asking the reasoner about it costs.
+        scope: What expressions may read beside the signals; needed for a flow that has one.
     """
 
     label: str
     signals: Mapping[str, signal_pb2.Signal]
     failed: Mapping[str, OnFailure]
     escalation_usd_micros: int = 0
+    scope: Scope | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class _Outcome:
 def _outcome(flow: Flow, step: str, trial: Trial) -> _Outcome:
     def path(threshold: float) -> route_pb2.Path:
         changed = with_threshold(flow, step, threshold)
-        return decide(changed, trial.signals, trial.failed).path
+        return decide(changed, trial.signals, trial.failed, trial.scope).path
 
     signal = trial.signals.get(step)
     labels = labels_of(signal) if signal is not None else ()

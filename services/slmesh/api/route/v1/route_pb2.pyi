@@ -245,7 +245,7 @@ class Degradation(_message.Message):
     def __init__(self, step: _Optional[str] = ..., code: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("name", "service", "state", "start_offset", "latency", "signal", "error", "hedge")
+    __slots__ = ("name", "service", "state", "start_offset", "latency", "signal", "error", "run_if", "hedge")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -253,6 +253,7 @@ class Step(_message.Message):
     LATENCY_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    RUN_IF_FIELD_NUMBER: _ClassVar[int]
     HEDGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     service: str
@@ -261,8 +262,9 @@ class Step(_message.Message):
     latency: _duration_pb2.Duration
     signal: _signal_pb2.Signal
     error: _status_pb2.Status
+    run_if: bool
     hedge: Hedge
-    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[StepState, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., signal: _Optional[_Union[_signal_pb2.Signal, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., hedge: _Optional[_Union[Hedge, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[StepState, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., signal: _Optional[_Union[_signal_pb2.Signal, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., run_if: bool = ..., hedge: _Optional[_Union[Hedge, _Mapping]] = ...) -> None: ...
 
 class Hedge(_message.Message):
     __slots__ = ("start_offset", "outcome")
@@ -283,7 +285,7 @@ class Cost(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd_micros: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("code", "step", "quantity", "value", "threshold", "held", "path", "threshold_source")
+    __slots__ = ("code", "step", "quantity", "value", "threshold", "held", "path", "threshold_source", "values")
     CODE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
@@ -292,6 +294,7 @@ class Condition(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
     code: str
     step: str
     quantity: str
@@ -300,7 +303,36 @@ class Condition(_message.Message):
     held: bool
     path: Path
     threshold_source: str
-    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ..., path: _Optional[_Union[Path, str]] = ..., threshold_source: _Optional[str] = ...) -> None: ...
+    values: _containers.RepeatedCompositeFieldContainer[ConditionValue]
+    def __init__(self, code: _Optional[str] = ..., step: _Optional[str] = ..., quantity: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., held: bool = ..., path: _Optional[_Union[Path, str]] = ..., threshold_source: _Optional[str] = ..., values: _Optional[_Iterable[_Union[ConditionValue, _Mapping]]] = ...) -> None: ...
+
+class ConditionValue(_message.Message):
+    __slots__ = ("field", "number", "text", "flag")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    number: float
+    text: str
+    flag: bool
+    def __init__(self, field: _Optional[str] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
+
+class RequestFacts(_message.Message):
+    __slots__ = ("tenant", "locale", "time_zone", "default_currency", "reference_time", "document_count")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    LOCALE_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    locale: str
+    time_zone: str
+    default_currency: str
+    reference_time: _timestamp_pb2.Timestamp
+    document_count: int
+    def __init__(self, tenant: _Optional[str] = ..., locale: _Optional[str] = ..., time_zone: _Optional[str] = ..., default_currency: _Optional[str] = ..., reference_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., document_count: _Optional[int] = ...) -> None: ...
 
 class BudgetState(_message.Message):
     __slots__ = ("outcome", "scope", "quantity", "expected_gain", "least_gain", "budgets")
