@@ -12,6 +12,7 @@ from slmesh.api.signal.v1 import signal_pb2
 from slmesh.cli.output import console, print_table
 from slmesh.cli.policy import print_receipt
 from slmesh.cli.rendering import answered_by, enum_word, money, signal_text
+from slmesh.router.condition_values import written_values
 
 __all__ = ["paths_not_taken", "print_explanation", "said_by", "waterfall"]
 
@@ -34,7 +35,8 @@ def print_explanation(explained: route_pb2.ExplainResponse) -> None:
     for line in waterfall(decision):
         console.print(f"  {escape(line)}", highlight=False, no_wrap=True)
     _print_conditions(explained)
-    print_table("paths not taken", ("path", "why not"), paths_not_taken(explained))
+    untaken = ((path, escape(why)) for path, why in paths_not_taken(explained))
+    print_table("paths not taken", ("path", "why not"), untaken)
     _print_budget(decision)
     print_receipt(decision)
     console.print(
@@ -97,7 +99,9 @@ def _holds(conditions: Sequence[route_pb2.Condition], code: str) -> bool:
 
 
 def _compared(condition: route_pb2.Condition) -> str:
-    text = f"{condition.step} {condition.quantity}"
+    text = condition.quantity
+    if f"{condition.step}." not in text:  # an expression names its steps itself
+        text = f"{condition.step} {text}"
     if condition.HasField("value"):
         text += f" {condition.value:.3f}"
     if condition.HasField("threshold"):
@@ -176,7 +180,7 @@ def _print_conditions(explained: route_pb2.ExplainResponse) -> None:
             (
                 c.code,
                 c.step,
-                c.quantity,
+                escape(": ".join(part for part in (c.quantity, written_values(c.values)) if part)),
                 f"{c.value:.3f}" if c.HasField("value") else "-",
                 f"{c.threshold:.3f}" if c.HasField("threshold") else "-",
                 "yes" if c.held else "no",

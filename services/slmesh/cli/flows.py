@@ -56,17 +56,20 @@ def _validate(
     """Check flows: keys, types, steps, conditions, against the services there are."""
     from slmesh.mesh.catalog import discover
     from slmesh.router.flow_book import load_flow, load_flows
+    from slmesh.router.medians import bundle_medians
 
     settings = load_settings()
     if not files:
         for flow in load_flows(settings).values():
             console.print(f"{flow.name} {flow.revision[7:19]}: right", highlight=False)
         return
-    contracts = {name: manifest.contract for name, manifest in discover(settings).items()}
+    services = discover(settings)
+    contracts = {name: manifest.contract for name, manifest in services.items()}
+    medians_ms = bundle_medians(services, settings)
     wrong = 0
     for file in files:
         try:
-            flow = load_flow(file, contracts)
+            flow = load_flow(file, contracts, medians_ms)
         except MeshError as error:
             wrong += 1
             stderr.print(error.message, highlight=False, markup=False)

@@ -20,6 +20,7 @@ from slmesh.library import Mesh
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.settings import Settings, load_settings
+from slmesh.router.condition_values import written_values
 
 __all__ = ["add_to", "differences", "facts_of"]
 
@@ -121,7 +122,7 @@ def facts_of(explained: route_pb2.ExplainResponse) -> Mapping[str, str]:
         facts[f"{step.name}: model"] = said_by(step.signal)
     for one in explained.conditions:
         name = f"{one.code}: {one.step} {one.quantity}"
-        value = f"{one.value:.3f}" if one.HasField("value") else ""
+        value = f"{one.value:.3f}" if one.HasField("value") else written_values(one.values)
         limit = f" against {one.threshold:g}" if one.HasField("threshold") else ""
         facts[name] = f"{value}{limit}, {'held' if one.held else 'did not hold'}".lstrip(" ,")
     return {what: text or _NOTHING for what, text in facts.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from slmesh.api.route.v1 import route_pb2
 from slmesh.cli import flows as trying
@@ -16,10 +17,10 @@ from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from slmesh.router.flow import Condition
+    from slmesh.router.flow import Condition, Flow
     from slmesh.router.flow_book import FlowBook
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "drawn"]
 
 FlowOption = Annotated[str, typer.Option("--flow", help="The flow to run.")]
 
@@ -118,11 +119,13 @@ def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
             for step in flow.steps
         ),
     )
+    for line in drawn(flow):
+        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     print_table(
         "rules, in this order",
         ("then", "reason", "when"),
         (
-            (then, rule.reason, " and ".join(_condition(c) for c in rule.when))
+            (then, rule.reason, escape(" and ".join(_condition(c) for c in rule.when)))
             for then, rules in (("refuse", flow.refuse_when), ("escalate", flow.escalate_when))
             for rule in rules
         ),
@@ -140,8 +143,20 @@ def _show_flow(name: Annotated[str, typer.Argument(help="The flow.")]) -> None:
     )
 
 
+def drawn(flow: Flow) -> list[str]:
+    """Return the graph of a flow, a line for each edge, with the condition of a step on its edges."""
+    width = max((len(name) for step in flow.steps for name in step.after), default=0)
+    return [
+        f"{before:{width}} ─▶ {step.name}{f'  if {step.run_if}' if step.run_if else ''}"
+        for step in flow.steps
+        for before in step.after or ("",)
+    ]
+
+
 def _condition(condition: Condition) -> str:
-    tests = {k: v for k, v in vars(condition).items() if k != "step" and v is not None}
+    if condition.cel is not None:
+        return condition.cel
+    tests = {k: v for k, v in vars(condition).items() if k != "step" and v not in (None, {})}
     return f"{condition.step}: " + ", ".join(f"{k} {v}" for k, v in tests.items())
 
 
