@@ -59,6 +59,7 @@ KNOWN = {
     "both": {"card_arrival": 0.49, "lost_or_stolen_card": 0.48},
     "close": {"card_arrival": 0.7, "lost_or_stolen_card": 0.2},
     "pin": {"change_pin": 0.97, "card_arrival": 0.01},
+    "wake": {"alarm": 0.98, "timer": 0.01},
     "hello": {"greeting": 0.99, "goodbye": 0.005},
 }
 

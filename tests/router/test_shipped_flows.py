@@ -57,3 +57,19 @@ async def test_general_takes_the_way_it_declares(mesh, text, path, answer):
     decision = await mesh.route(text, flow="general")
     assert pb.Path.Name(decision.path) == f"PATH_{path}"
     assert decision.answer.text.startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        pytest.param("wake me, it costs £20", True, id="an-intent-with-fields"),
+        pytest.param("hello, it costs £20", False, id="an-intent-without"),
+        pytest.param("what is love", False, id="out-of-scope"),
+    ],
+)
+async def test_general_looks_for_fields_where_the_skill_wants_some(mesh, text, wanted):
+    decision = await mesh.route(text, flow="general")
+    entities = next(step for step in decision.steps if step.name == "entities")
+    assert entities.run_if is wanted
+    assert len(entities.signal.extraction.fields) == wanted
+    assert not decision.degradations
