@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from slmesh.api.route.v1 import route_pb2 as pb
+from slmesh.mesh.catalog import discover
 from slmesh.mesh.errors import FailedPrecondition
+from slmesh.router.cascade import decide
+from slmesh.router.flow_book import load_flow
+from slmesh.router.trials import run_trials
 
 FLOW = """\
 name: cond
@@ -162,3 +166,17 @@ async def test_a_declared_value_of_a_scale_is_compared_like_one_that_was_measure
     assert decision.path == pb.PATH_ESCALATED
     assert [reason.code for reason in decision.reasons] == ["URGENT"]
     assert [one.step for one in decision.degradations] == ["triage"]
+
+
+async def test_a_trial_is_decided_like_a_request(start, mesh_settings):
+    await start()  # writes the flow
+    contracts = {name: manifest.contract for name, manifest in discover(mesh_settings).items()}
+    flow = load_flow(mesh_settings.flow_path[0] / "cond.yaml", contracts)
+    rows = [("change my pin", "change_pin"), ("arrive with £200", "card_arrival")]
+    skipped, rich = await run_trials(flow, rows, mesh_settings)
+    for trial, path in ((skipped, pb.PATH_SMALL), (rich, pb.PATH_ESCALATED)):
+        verdict = decide(flow, trial.signals, trial.failed, trial.scope)
+        assert verdict.path == path
+        assert not verdict.problems
+    assert skipped.failed == {}
+    assert skipped.scope.unwanted == {"entities", "triage"}
