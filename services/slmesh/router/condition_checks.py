@@ -58,8 +58,8 @@ def _condition_problems(
     tests = named_tests(condition)
     if len(tests) != 1:
         said = " and ".join(tests) or "none"
-        valid = ", ".join((EXPRESSION, *TESTS))
-        yield place, f"a condition makes exactly one test, has {said}; there are: {valid}"
+        there_are = ", ".join((EXPRESSION, *TESTS))
+        yield place, f"a condition makes exactly one test, has {said}; there are: {there_are}"
         return
     (test,) = tests
     if condition.cel is not None:

@@ -62,15 +62,16 @@ def value_problems(step: Step, spoken: str) -> Iterator[str]:
         yield f"a value stands in with 'on_failure: degrade' only, not with '{step.on_failure}'"
     elif spoken not in _FORMS:
         yield f"a step of contract '{spoken}' cannot have a declared value"
-    elif not _fits(step.value, spoken):
+    elif not _fits(step.value or {}, spoken):
         yield f"the value of a step of contract '{spoken}' is {_FORMS[spoken]}"
 
 
-def _fits(value: Any, spoken: str) -> bool:
+def _fits(value: Mapping[str, Any], spoken: str) -> bool:
     if spoken == "extract":
-        return value == {}
+        return not value
     if spoken == "classify":
-        return set(value) == {"label"} and isinstance(value["label"], str) and value["label"] != ""
+        label = value.get("label")
+        return set(value) == {"label"} and isinstance(label, str) and label != ""
     return bool(value) and all(_is_scale(levels) for levels in value.values())
 
 

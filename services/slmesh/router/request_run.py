@@ -232,12 +232,11 @@ class RequestRun:
     def skip(self, step: Step) -> None:
         """Note that a step was not started because the request's way was decided without it."""
         before = self.steps.get(step.name)
-        self.steps[step.name] = route_pb2.Step(
-            name=step.name,
-            service=step.service,
-            state=route_pb2.STEP_STATE_SKIPPED,
-            run_if=before.run_if if before is not None and before.HasField("run_if") else None,
+        record = self.steps[step.name] = route_pb2.Step(
+            name=step.name, service=step.service, state=route_pb2.STEP_STATE_SKIPPED
         )
+        if before is not None and before.HasField("run_if"):
+            record.run_if = before.run_if
 
     def withhold(self, step: Step) -> None:
         """Note that a step was not started because the text it may see is not there."""
