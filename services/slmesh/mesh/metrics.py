@@ -63,6 +63,7 @@ class Metrics:
             registry=self.registry,
         )
         self._add_router()
+        self._add_response_cache()
         self._add_ledger()
 
     def _add_router(self) -> None:
@@ -101,6 +102,21 @@ class Metrics:
             ("service", "outcome"),
             registry=self.registry,
         )
+        self.reasoner_tokens = Counter(
+            "slmesh_reasoner_tokens",
+            "Tokens of the reasoner that decisions took.",
+            ("flow", "kind"),
+            registry=self.registry,
+        )
+        self.cost_usd_micros = Counter(
+            "slmesh_cost_usd_micros",
+            "Price of decisions, and what the reasoner alone would have cost, in millionths of a"
+            " US dollar.",
+            ("flow", "kind"),
+            registry=self.registry,
+        )
+
+    def _add_response_cache(self) -> None:
         self.response_cache = Counter(
             "slmesh_response_cache",
             "Requests looked up among the answers that may be given again, by outcome: hit or miss.",
@@ -115,19 +131,6 @@ class Metrics:
         self.response_cache_bytes = Gauge(
             "slmesh_response_cache_bytes",
             "Bytes of the answers that may be given again.",
-            registry=self.registry,
-        )
-        self.reasoner_tokens = Counter(
-            "slmesh_reasoner_tokens",
-            "Tokens of the reasoner that decisions took.",
-            ("flow", "kind"),
-            registry=self.registry,
-        )
-        self.cost_usd_micros = Counter(
-            "slmesh_cost_usd_micros",
-            "Price of decisions, and what the reasoner alone would have cost, in millionths of a"
-            " US dollar.",
-            ("flow", "kind"),
             registry=self.registry,
         )
 
