@@ -16,7 +16,7 @@ from slmesh.ledger.rows import subject_digest
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.metrics import Metrics
-from slmesh.router.flow import Flow, Reasoner, Step
+from slmesh.router.flow import Condition, Flow, Reasoner, Rule, Step
 from slmesh.router.request_run import Clock
 from slmesh.router.response_cache import CacheLimits, ModelsSeen, RequestKey, ResponseCache
 
@@ -260,11 +260,11 @@ class Kept:
         limits = CacheLimits(entries, size_bytes, age_s)
         self.cache = ResponseCache(limits, self.models, self.time.clock(), self.metrics)
 
-    def take_in(self, name="text", explained=None, **fields):
+    def take_in(self, name="text", explained=None, flow=FLOW, **fields):
         request = pb.RouteRequest(flow="desk", text=name, **fields)
-        serving = self.cache.serving(FLOW)
+        serving = self.cache.serving(flow)
         explained = explained or explanation()
-        self.cache.take_in(key(name), FLOW, request, explained, serving, "")
+        self.cache.take_in(key(name), flow, request, explained, serving, "")
 
     def has(self, name="text"):
         return bool(self.cache.answer(key(name), FLOW, "", decision_id="new", request_id="r"))
@@ -332,3 +332,27 @@ def test_other_values_do_not_depend_on_the_time():
     kept = Kept()
     kept.take_in(explained=explanation(("email", "ann@x.org")))
     assert kept.has()
+
+
+def test_an_answer_whose_conditions_read_the_time_is_kept_only_with_a_time():
+    night = "request.reference_time.getHours() < 6"
+    step = replace(FLOW.steps[0], run_if=night)
+    rule = Rule(reason="NIGHT", when=(Condition(cel=night),))
+    for flow in (replace(FLOW, steps=(step,)), replace(FLOW, escalate_when=(rule,))):
+        kept = Kept()
+        kept.take_in(flow=flow)
+        assert not kept.has()
+        kept.take_in(flow=flow, reference_time={"seconds": 1})
+        assert kept.has()
+
+
+def test_a_repeat_tells_which_steps_their_conditions_have_skipped():
+    kept = Kept()
+    explained = explanation()
+    explained.decision.steps.add(name="triage", state=pb.STEP_STATE_SKIPPED, run_if=False)
+    kept.take_in(explained=explained)
+    answer = kept.cache.answer(key("text"), FLOW, "", decision_id="new", request_id="r")
+    entities, triage = answer.decision.steps
+    assert not entities.HasField("run_if")
+    assert triage.HasField("run_if")
+    assert triage.state == pb.STEP_STATE_SKIPPED

@@ -328,6 +328,12 @@ class Flow:
                 waiting.extend(after.get(name, ()))
         return frozenset(found)
 
+    def expressions(self) -> list[str]:
+        """Return the conditions of steps and rules that are written in CEL."""
+        rules = (*self.refuse_when, *self.escalate_when)
+        found = [condition.cel for rule in rules for condition in rule.when]
+        return [one for one in (*(step.run_if for step in self.steps), *found) if one]
+
     def guards(self, contracts: Mapping[str, str]) -> list[str]:
         """Return the names of the steps that screen the text.
 

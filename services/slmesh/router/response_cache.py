@@ -298,6 +298,8 @@ def _answered_from(
             copied.state = route_pb2.STEP_STATE_CACHED
         if step.HasField("signal"):
             copied.signal.CopyFrom(step.signal)
+        if step.HasField("run_if"):
+            copied.run_if = step.run_if
     return decision
 
 
@@ -306,6 +308,8 @@ def _repeatable(flow: Flow, request: route_pb2.RouteRequest, decision: route_pb2
         return False
     if request.HasField("reference_time"):
         return True
+    if any("reference_time" in expression for expression in flow.expressions()):
+        return False
     # "tomorrow" is another day tomorrow
     return not any(
         field.value.WhichOneof("kind") in _TIMED
