@@ -200,9 +200,16 @@ class _Drill:
         """Do one fault of one service under load, until it is back and enough calls were made."""
         fault = FAULTS[fault_name]()
         victim = Victim(self._settings.state_dir, service, self._services_dir)
-        await self._until_steady()
         problem, recovered_s = "", None
         load = _Load(self._streams(service), math.ceil(self._options.calls / hits))
+        try:
+            await self._until_steady()
+        except Unavailable as error:
+            # what was measured before is worth more than an error
+            self._tell(f"{fault_name} of {service}: left out, {error}")
+            return Hit(
+                fault=fault_name, service=service, calls=(), recovered_s=None, problem=str(error)
+            )
         async with load:
             try:
                 since_s = await asyncio.to_thread(fault.inject, victim)
