@@ -132,8 +132,8 @@ class RequestContext:
         if timeout_s is None:
             return self
         deadline = time.monotonic() + timeout_s
-        if self.deadline is not None:
-            deadline = min(deadline, self.deadline)
+        if self.deadline is not None and self.deadline <= deadline:
+            return self
         return replace(self, deadline=deadline)
 
     def to_service(self, service: str) -> RequestContext:

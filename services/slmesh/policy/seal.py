@@ -50,7 +50,7 @@ class Sealer:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = hmac.new(key, digestmod="sha256")
 
     def seal(self, facts: Facts) -> str:
         """Return the seal of some facts.
@@ -117,7 +117,11 @@ class Sealer:
         return facts
 
     def _code(self, signed: str) -> str:
-        return hmac.digest(self._key, signed.encode(), "sha256").hex()
+        # not `hmac.digest`: that gives the interpreter away, and a busy thread keeps it for longer
+        # than the whole hop takes
+        code = self._keyed.copy()
+        code.update(signed.encode())
+        return code.hexdigest()
 
 
 def _encoded(text: str) -> str:

@@ -93,15 +93,20 @@ class Step:
     value: Mapping[str, Any] | None = None
     hedge: Hedge | None = None
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Which text the step is sent: ``user_text`` or ``redacted_text``."""
         return str(self.input.get(TEXT_KEY, USER_TEXT))
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         """The other fields of the request."""
         return {key: value for key, value in self.input.items() if key != TEXT_KEY}
+
+    @cached_property
+    def requests(self) -> dict[type, Any]:
+        """Requests with these fields set, by their class, once somebody has made them."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +346,14 @@ class Flow:
             contracts: The contract of every service, by name.
         """
         return [step.name for step in self.steps if contracts.get(step.service) == "guard"]
+
+    @cached_property
+    def followers(self) -> Mapping[str, tuple[Step, ...]]:
+        """The steps that wait for each step, by its name."""
+        return {
+            step.name: tuple(one for one in self.steps if step.name in one.after)
+            for step in self.steps
+        }
 
     def step(self, name: str) -> Step:
         """Return the step of a name.

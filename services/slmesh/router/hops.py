@@ -39,6 +39,9 @@ class _Asked:
 class Hops:
     """The hops of one request.
 
+    Attributes:
+        classes: The classes of the request's data, as far as they are known now; sorted.
+
     Args:
         judge: What the policy says.
         flow: The name of the flow.
@@ -54,20 +57,15 @@ class Hops:
         self._flow = flow
         self._tenant = tenant
         self._declared = frozenset(declared)
-        self._found: frozenset[str] = frozenset()
+        self.classes = sorted_classes(declared)
         self._guarded = guarded
         self._screened = False
         self._hops: dict[str, route_pb2.Hop] = {}
         self.redacted: set[str] = set()
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of the request's data, as far as they are known now; sorted."""
-        return sorted_classes(self._declared | self._found)
-
     def screened(self, response: guard_pb2.ScreenResponse, *, complete: bool) -> None:
         """Take a guard's answer in."""
-        self._found |= classes_found(response)
+        self.classes = sorted_classes(classes_found(response).union(self.classes))
         self._screened = self._screened or complete
 
     def must_pass(
@@ -118,11 +116,14 @@ class Hops:
 
     def context(self, step: str, context: RequestContext) -> RequestContext:
         """Return the context of a hop that may be made, as a gate is to judge and seal it."""
+        hop = self._hops[step]
         return replace(
             context,
+            service=hop.service,
+            subject="",
             flow=self._flow,
             data_classes=self.classes,
-            redacted=self._hops[step].redacted,
+            redacted=hop.redacted,
         )
 
     def sent(self, step: str, request: Message, own: frozenset[str] = frozenset()) -> None:

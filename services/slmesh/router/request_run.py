@@ -141,6 +141,8 @@ class RequestRun:
 
     def declared_fields(self, step: Step) -> frozenset[str]:
         """Return the fields of a step's request that hold what the flow declares."""
+        if not step.options:
+            return frozenset()
         return frozenset(name for name in step.options if not getattr(self.request, name, ""))
 
     def wants(self, step: Step) -> bool:

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 
+from prometheus_client import Counter
+
 from slmesh.api.route.v1 import route_pb2
 from slmesh.mesh.boundary import Boundary, Instruments, limits_of
 from slmesh.mesh.context import RequestContext
@@ -93,6 +95,7 @@ class Routing:
         self._decisions = decisions
         self._admission = admission
         self._metrics = metrics
+        self._counters: dict[tuple[Counter, str, ...], Counter] = {}
         self._new_id = new_id
         self._running: Coalescing[Recorded] = Coalescing()
 
@@ -230,7 +233,9 @@ class Routing:
             self._cache.take_in(
                 self._key(asked), flow, request, explanation, serving, context.subject
             )
-        self._count(explanation.decision, context.tenant)
+        # after the reply, which need not wait for it
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._count, explanation.decision, context.tenant)
         return recorded
 
     async def _explained(self, asked: _Asked, request_id: str) -> route_pb2.ExplainResponse:
@@ -282,7 +287,7 @@ class Routing:
         path = route_pb2.Path.Name(decision.path).removeprefix("PATH_").lower()
         degraded = "true" if decision.degradations else "false"
         flow = decision.flow
-        self._metrics.decisions.labels(flow, path, degraded).inc()
+        self._counter(self._metrics.decisions, flow, path, degraded).inc()
         for degradation in decision.degradations:
             if degradation.code == NOT_EVALUATED:
                 self._count_not_evaluated(flow, degradation.step)
@@ -290,9 +295,9 @@ class Routing:
             ("prompt", decision.cost.prompt_tokens),
             ("output", decision.cost.output_tokens),
         ):
-            self._metrics.reasoner_tokens.labels(flow, kind).inc(tokens)
+            self._counter(self._metrics.reasoner_tokens, flow, kind).inc(tokens)
         for kind, cost in (("spent", decision.cost), ("all_llm", decision.all_llm_cost)):
-            self._metrics.cost_usd_micros.labels(flow, kind).inc(cost.usd_micros)
+            self._counter(self._metrics.cost_usd_micros, flow, kind).inc(cost.usd_micros)
         _log.info(
             "decision",
             extra={
@@ -304,6 +309,13 @@ class Routing:
                 "duration_ms": round(decision.latency.ToNanoseconds() / 1e6, 3),
             },
         )
+
+    def _counter(self, metric: Counter, *labels: str) -> Counter:
+        """Return a metric with its labels: to look it up there costs more than to count."""
+        counter = self._counters.get((metric, *labels))
+        if counter is None:
+            counter = self._counters[metric, *labels] = metric.labels(*labels)
+        return counter
 
 
 def _digest(request: route_pb2.RouteRequest) -> str:

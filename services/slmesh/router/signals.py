@@ -117,7 +117,8 @@ def request_of(
         received: When the request was received; the reference time of one that names none.
     """
     message: Any = contract(spoken).single.request_type()
-    json_format.ParseDict(step.options, message)
+    if step.options:
+        message.CopyFrom(_declared(step, message))
     if spoken == "guard":
         message.segments.add(text=texts.user, origin=guard_pb2.ORIGIN_USER)
         for document in texts.documents:
@@ -132,6 +133,16 @@ def request_of(
         sent = request.HasField("reference_time")
         message.reference_time.CopyFrom(request.reference_time if sent else received)
     return message  # type: ignore[no-any-return]
+
+
+def _declared(step: Step, message: Message) -> Message:
+    """Return what a flow declares of a step's requests; read once."""
+    declared = step.requests.get(type(message))
+    if declared is None:
+        declared = step.requests[type(message)] = json_format.ParseDict(
+            step.options, type(message)()
+        )
+    return declared
 
 
 def input_problem(step: Step, spoken: str) -> tuple[str, str] | None:
