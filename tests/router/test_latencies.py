@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.router.mesh_services import write_desk
 
@@ -20,16 +22,27 @@ from slmesh.router.request_run import Clock
 
 def slow(latencies: Latencies, service: str, seconds: float, calls: int = 20) -> None:
     for _ in range(calls):
-        latencies.observe(service, seconds)
+        latencies.observe(service, seconds, time.monotonic())
 
 
 def test_a_quantile_of_the_recent_calls():
     latencies = Latencies()
     assert latencies.quantile("intent", 0.5) == 0.0
     for place in range(300):
-        latencies.observe("intent", place / 1e3)
+        latencies.observe("intent", place / 1e3, 0.0)
     assert latencies.quantile("intent", 0.5) == pytest.approx(0.2)
     assert latencies.quantile("intent", 1.0) == pytest.approx(0.299)
+
+
+def test_a_service_is_too_slow_until_nobody_has_asked_it_for_ten_times_its_time():
+    latencies = Latencies()
+    assert not latencies.too_slow("intent", 0.95, 0.1, 100.0)
+    for _ in range(20):
+        latencies.observe("intent", 0.5, 100.0)
+    assert latencies.too_slow("intent", 0.95, 0.1, 104.9)
+    assert not latencies.too_slow("intent", 0.95, 0.6, 104.9)
+    assert not latencies.too_slow("intent", 0.95, 0.1, 105.1)
+    assert latencies.quantile("intent", 0.95) == 0.0, "what was known is forgotten"
 
 
 def test_the_longest_chain_of_required_steps_counts():
@@ -108,3 +121,12 @@ async def test_a_flow_that_must_have_it_fails_at_once(run):
     with pytest.raises(DeadlineExceeded) as caught:
         await decide("unsure about this", 5, reasoner="fail")
     assert caught.value.reason == "NO_TIME_FOR_REASONER"
+
+
+async def test_a_step_that_was_slow_is_asked_again_after_a_while(run):
+    decide, latencies = run
+    for _ in range(20):
+        latencies.observe("entities", 9.0, time.monotonic() - 100)
+    decision = await decide("when does my card arrive", 5)
+    assert not decision.degradations
+    assert {step.state for step in decision.steps} == {pb.STEP_STATE_SUCCEEDED}

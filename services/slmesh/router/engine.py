@@ -49,7 +49,7 @@ Prepare = Callable[[str], Awaitable[object]]
 """Makes a service ready to be called, such as by loading it into this process."""
 
 _RESERVE_S = 0.05
-"""Kept back from the caller's time, so that a late answer can still be a degraded one in time."""
+"""Kept back from the time there is, so that a late answer can still be a degraded one in time."""
 
 _LEAST_STEP_S = 0.01
 """What a step is given even when required steps after it are slow: their past may be over."""
@@ -120,7 +120,7 @@ class Engine:
         """
         unready = await self._make_ready({step.service for step in flow.steps})
         inner = replace(
-            _reserved(context).within(flow.latency_budget_ms / 1e3),
+            _reserved(context.within(flow.latency_budget_ms / 1e3)),
             decision_id=decision_id,
             data_classes=flow.data_classes,
         )
@@ -182,7 +182,7 @@ class Engine:
         try:
             while verdict is None:
                 # one that ends at once may be what the next one waits for
-                while ready := [one for one in waiting.values() if ended.issuperset(one.after)]:
+                while ready := self._slowest_first(waiting.values(), ended):
                     for step in ready:
                         del waiting[step.name]
                         if not self._may_start(run, step):
@@ -226,7 +226,7 @@ class Engine:
         if unready is not None:
             return unready
         rpc = contract(self._contracts[step.service]).single
-        context = run.context.within(self._time_of(run, step)).to_service(step.service)
+        context = run.context.within(self._time_of(run, step))
         started_s = self._clock.monotonic_s()
         try:
             step = run.passed(step)
@@ -246,7 +246,8 @@ class Engine:
                 else:
                     tell = partial(run.hedged, step.name)
                     response = await self._hedging.answer(step, context, send, tell)
-            self._latencies.observe(step.service, self._clock.monotonic_s() - started_s)
+            now_s = self._clock.monotonic_s()
+            self._latencies.observe(step.service, now_s - started_s, now_s)
             return response
         except TimeoutError:
             given_ms = round((self._clock.monotonic_s() - started_s) * 1e3)
@@ -258,6 +259,11 @@ class Engine:
             return error
         except Exception as error:
             return unexpected(error, run.flow.name, step.name)
+
+    def _slowest_first(self, steps: Iterable[Step], ended: set[str]) -> list[Step]:
+        """Return the steps that can start: the others start while the slowest one is under way."""
+        ready = [step for step in steps if ended.issuperset(step.after)]
+        return sorted(ready, key=lambda step: -self._latencies.quantile(step.service, 0.5))
 
     def _time_of(self, run: RequestRun, step: Step) -> float:
         """Return the seconds a step may take: its own, less what required steps after it need."""
@@ -273,8 +279,8 @@ class Engine:
         remaining_s = run.context.remaining_s()
         if step.on_failure != "skip" or remaining_s is None:
             return False
-        usual_s = self._latencies.quantile(step.service, 0.95)
-        return remaining_s - needed_after(step, run.flow, self._latencies) < usual_s
+        left_s = remaining_s - needed_after(step, run.flow, self._latencies)
+        return self._latencies.too_slow(step.service, 0.95, left_s, self._clock.monotonic_s())
 
     async def _answer(
         self, run: RequestRun, verdict: Verdict, decision: route_pb2.Decision
@@ -344,7 +350,7 @@ class Engine:
 
 
 def _reserved(context: RequestContext) -> RequestContext:
-    """Return the context with a little of the caller's time kept back for the answer."""
+    """Return the context with a little of its time kept back for the answer."""
     remaining_s = context.remaining_s()
     if remaining_s is None:
         return context

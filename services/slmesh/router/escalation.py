@@ -127,8 +127,9 @@ class Escalation:
 
     def _no_time_for(self, run: RequestRun, reasoner: Reasoner) -> bool:
         remaining_s = run.context.remaining_s()
-        usual_s = self._latencies.quantile(reasoner.service, 0.9)
-        return remaining_s is not None and remaining_s < usual_s
+        return remaining_s is not None and self._latencies.too_slow(
+            reasoner.service, 0.9, remaining_s, run.clock.monotonic_s()
+        )
 
     async def _ask_within(
         self,
@@ -155,7 +156,7 @@ class Escalation:
         request: reason_pb2.ReasonRequest,
         unready: MeshError | None,
     ) -> Asked:
-        context = run.context.within(reasoner.timeout_ms / 1e3).to_service(reasoner.service)
+        context = run.context.within(reasoner.timeout_ms / 1e3)
         run.begin(REASONER_STEP, reasoner.service)
         try:
             if unready is not None:
@@ -174,7 +175,9 @@ class Escalation:
             return asked
         run.end(REASONER_STEP, None)
         latency = run.steps[REASONER_STEP].latency
-        self._latencies.observe(reasoner.service, latency.ToNanoseconds() / 1e9)
+        self._latencies.observe(
+            reasoner.service, latency.ToNanoseconds() / 1e9, run.clock.monotonic_s()
+        )
         run.hops.answered(REASONER_STEP, outcome.provenance)
         return asked
 
