@@ -292,3 +292,19 @@ async def test_a_caller_that_goes_away_stops_the_reasoner(mesh):
         while model.running:
             await asyncio.sleep(0.01)
     assert model.cancelled == 1
+
+
+async def test_a_flow_without_steps_asks_the_reasoner(start_mesh, mesh_settings):
+    mesh_settings.flow_path[0].joinpath("only.yaml").write_text(
+        "{name: only, description: d, owner: o, data_classes: [public], latency_budget_ms: 5000,"
+        " steps: [], reasoner: {service: reasoner, instruction: Be brief.}, fallback: None.}"
+    )
+    mesh = await start_mesh()
+    decision = await mesh.route("hello", flow="only")
+    assert decision.path == pb.PATH_ESCALATED
+    assert decision.answer.source == pb.ANSWER_SOURCE_REASONER
+    assert [reason.code for reason in decision.reasons] == ["NO_ANSWER_DECLARED"]
+    assert [step.name for step in decision.steps] == ["reasoner"]
+    # a little of the budget is kept back, so that the flow can still answer without the reasoner
+    timeout_ms = float(mesh.ingress.calls_of("reasoner")[-1]["slmesh-timeout-ms"])
+    assert 0 < timeout_ms <= 4950

@@ -41,6 +41,9 @@ def small_answer(flow: Flow, signals: Mapping[str, signal_pb2.Signal]) -> SmallA
         if isinstance(found, route_pb2.Answer):
             return SmallAnswer(found, tuple(missed), _probability(source, signals))
         missed.append(found)
+    if not flow.answer:
+        why = "the flow declares no answer of the small models"
+        missed.append(_reason("NO_ANSWER_DECLARED", "", why))
     return SmallAnswer(None, tuple(missed))
 
 

@@ -61,8 +61,8 @@ def problems_of(
 
 def _step_problems(flow: Flow, contracts: Mapping[str, str]) -> Iterator[Problem]:
     names: set[str] = set()
-    if not flow.steps:
-        yield "steps", "a flow has at least one step"
+    if not flow.steps and flow.reasoner is None:
+        yield "steps", "a flow without a reasoner has at least one step"
     for index, step in enumerate(flow.steps):
         place = f"steps[{index}]"
         if not _STEP_NAME.fullmatch(step.name) or step.name == REASONER_STEP:
