@@ -18,7 +18,15 @@ from slmesh.platform.ports import free_ports
 from slmesh.platform.processes import end_processes
 from slmesh.platform.supervisor import Supervisor
 
-__all__ = ["ECHO_FOLDER", "bare_chain", "echo_settings", "end_child", "mesh", "serve_chain"]
+__all__ = [
+    "ECHO_FOLDER",
+    "bare_chain",
+    "child",
+    "echo_settings",
+    "end_child",
+    "mesh",
+    "serve_chain",
+]
 
 ECHO_FOLDER = Path(__file__).resolve().parent
 """The service path that has the echo."""
@@ -68,7 +76,7 @@ def mesh(
 def bare_chain(name: str) -> Iterator[Target]:
     """Run the two hops as bare servers."""
     module = "slmesh.bench.bare_chain"
-    with _child([module]) as service, _child([module, service["address"]]) as router:
+    with child([module]) as service, child([module, service["address"]]) as router:
         yield Target(name, router["address"])
 
 
@@ -78,12 +86,12 @@ def serve_chain(name: str) -> Iterator[Target]:
     grpc_port, http_port = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="slmesh-b-", ignore_cleanup_errors=True) as folder:
         command = ["slmesh.bench.serve_chain", folder, str(grpc_port), str(http_port)]
-        with _child(command) as told:
+        with child(command) as told:
             yield Target(name, told["address"])
 
 
 @contextlib.contextmanager
-def _child(command: list[str]) -> Iterator[Mapping[str, Any]]:
+def child(command: list[str]) -> Iterator[Mapping[str, Any]]:
     """Run a module in a session of its own, and yield the JSON line it prints when it serves."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         process = subprocess.Popen(

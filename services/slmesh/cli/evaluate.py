@@ -20,16 +20,28 @@ __all__ = ["add_to"]
 
 _DIGITS = 6
 
+DataOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Labelled files of a bank's customers, instead of validation rows."),
+]
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", help="Folder with the data sets that validate models.")
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("eval")(_eval)
     bench = typer.Typer(
-        no_args_is_help=True, help="Measure: hops, memory, policy, start, small models."
+        no_args_is_help=True,
+        help="Measure: hops, memory, policy, start, small models, the router, latency budgets.",
     )
+    bench.command("budget")(_bench_budget)
     bench.command("hop")(_bench_hop)
+    bench.command("litellm")(_bench_litellm)
     bench.command("memory")(_bench_memory)
     bench.command("policy")(_bench_policy)
+    bench.command("router")(_bench_router)
     bench.command("startup")(_bench_startup)
     bench.command("slm")(bench_slm)
     app.add_typer(bench, name="bench")
@@ -95,6 +107,62 @@ def _bench_hop(
 
     _require_mesh_extra()
     _show_bench("hop", run(load_settings(), rounds=rounds, on_progress=remark), as_json)
+
+
+def _bench_budget(
+    data: DataOption = None,
+    data_dir: DataDirOption = Path("data"),
+    seconds: Annotated[float, typer.Option(min=1, help="How long calls come.")] = 60.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Answers within a declared budget of 150 ms, on a mesh at 70 % of what it can do."""
+    from slmesh.bench.latency_budget import run
+    from slmesh.cli.lifecycle import _require_mesh_extra
+
+    _require_mesh_extra()
+    figures = run(
+        load_settings(), data_dir=data_dir, data=data or (), seconds=seconds, on_progress=remark
+    )
+    _show_bench("budget", figures, as_json)
+
+
+def _bench_litellm(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
+    latency_ms: Annotated[
+        float, typer.Option(min=0, help="What the server behind all takes for an answer.")
+    ] = 20.0,
+    as_json: JsonOption = False,
+) -> None:
+    """What the router adds to a call of an LLM, beside LiteLLM's proxy, installed if need be."""
+    from slmesh.bench.llm_gateway import run
+    from slmesh.cli.lifecycle import _require_mesh_extra
+
+    _require_mesh_extra()
+    figures = run(load_settings(), rounds=rounds, latency_ms=latency_ms, on_progress=remark)
+    _show_bench("litellm", figures, as_json)
+
+
+def _bench_router(
+    data: DataOption = None,
+    data_dir: DataDirOption = Path("data"),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 7,
+    calls: Annotated[int, typer.Option(min=1, help="Calls of each side in a round.")] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """What the router costs a request that needs no LLM, against a script with the same calls."""
+    from slmesh.bench.router_cost import run
+    from slmesh.cli.lifecycle import _require_mesh_extra
+
+    _require_mesh_extra()
+    figures = run(
+        load_settings(),
+        data_dir=data_dir,
+        data=data or (),
+        rounds=rounds,
+        calls=calls,
+        on_progress=remark,
+    )
+    _show_bench("router", figures, as_json)
 
 
 def _bench_memory(as_json: JsonOption = False) -> None:
