@@ -32,7 +32,9 @@ def _answering(latency_s: float) -> Any:
             _USAGE,
         )
     ).encode()
-    deltas = [{"delta": {"content": f"{word} "}, "finish_reason": None} for word in _WORDS]
+    deltas: list[dict[str, Any]] = [
+        {"delta": {"content": f"{word} "}, "finish_reason": None} for word in _WORDS
+    ]
     deltas.append({"delta": {}, "finish_reason": "stop"})
     events = [_completion(delta) for delta in deltas]
     events.append(_completion(None, _USAGE))

@@ -58,10 +58,6 @@ def configure(level: str, file: Path | None = None) -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
-    # no event tells these, and to find them out takes a third of what an event costs
-    # Source: the logging how-to, "Optimization"
-    logging._srcfile = None  # type: ignore[attr-defined]
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logger = logging.getLogger("slmesh")
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())

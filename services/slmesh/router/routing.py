@@ -95,7 +95,7 @@ class Routing:
         self._decisions = decisions
         self._admission = admission
         self._metrics = metrics
-        self._counters: dict[tuple[Counter, str, ...], Counter] = {}
+        self._counters: dict[tuple[object, ...], Counter] = {}
         self._new_id = new_id
         self._running: Coalescing[Recorded] = Coalescing()
 
