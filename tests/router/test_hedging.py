@@ -209,7 +209,7 @@ async def test_a_call_is_sent_once(calls, declared):
 async def test_recent_calls_tell_what_is_late(calls):
     latencies = Latencies()
     for _ in range(20):
-        latencies.observe("intent", 0.005)
+        latencies.observe("intent", 0.005, 0.0)
     running = begin(calls, hedging(latencies=latencies), [], step(after_quantile=0.95))
     await calls.until(2)
     calls.made[1].set_result(OTHER)

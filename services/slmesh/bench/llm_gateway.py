@@ -52,6 +52,7 @@ description: Every request goes to the reasoner.
 owner: slmesh
 data_classes: [public]
 latency_budget_ms: 30000
+response_cache: none
 steps: []
 reasoner:
   service: reasoner
