@@ -146,6 +146,15 @@ async def test_what_is_not_a_whole_answer_of_the_reasoner_is_decided_anew(mesh, 
     assert (await mesh.route(text)).cached_decision_id == ""
 
 
+async def test_a_caller_may_ask_for_a_decision_of_its_own(mesh):
+    first = await whole(mesh, UNSURE)
+    asked = times_reasoned(mesh)
+    own = await mesh.route(UNSURE, decide_anew=True)
+    assert own.cached_decision_id == ""
+    assert times_reasoned(mesh) == asked + 1
+    assert (await mesh.route(UNSURE)).cached_decision_id == first.decision_id
+
+
 async def test_a_flow_may_keep_the_answers_of_small_models_too(start):
     mesh = await start("all")
     first = await whole(mesh, "when does my card arrive")
@@ -209,7 +218,7 @@ async def anew(mesh, text):
     return not (await mesh.route(text)).cached_decision_id
 
 
-async def until(holds, tries=100):
+async def until(holds, tries=400):
     for _ in range(tries):
         if await holds():
             return

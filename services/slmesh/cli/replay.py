@@ -59,6 +59,7 @@ def _replay(
     if not request.HasField("reference_time"):
         # "tomorrow" is to mean the day it meant then
         request.reference_time.CopyFrom(record.explanation.decision.create_time)
+    request.decide_anew = True
     connection = Connection(
         address,
         local=not address,
@@ -117,7 +118,9 @@ def facts_of(explained: route_pb2.ExplainResponse) -> Mapping[str, str]:
         "policy": decision.receipt.policy_revision[7:19],
     }
     for step in decision.steps:
-        facts[f"{step.name}: state"] = enum_word(route_pb2.StepState, "STEP_STATE_", step.state)
+        again = step.state == route_pb2.STEP_STATE_CACHED  # it had succeeded in an earlier decision
+        state = route_pb2.STEP_STATE_SUCCEEDED if again else step.state
+        facts[f"{step.name}: state"] = enum_word(route_pb2.StepState, "STEP_STATE_", state)
         facts[f"{step.name}: said"] = signal_text(step.signal)
         facts[f"{step.name}: model"] = said_by(step.signal)
     for one in explained.conditions:

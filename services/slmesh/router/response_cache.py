@@ -304,7 +304,9 @@ def _answered_from(
 
 
 def _repeatable(flow: Flow, request: route_pb2.RouteRequest, decision: route_pb2.Decision) -> bool:
-    if decision.path not in _STORED[flow.response_cache] or decision.degradations:
+    if request.decide_anew or decision.degradations:
+        return False
+    if decision.path not in _STORED[flow.response_cache]:
         return False
     if request.HasField("reference_time"):
         return True

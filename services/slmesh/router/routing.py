@@ -255,7 +255,7 @@ class Routing:
 
     def _cached(self, asked: _Asked, request_id: str) -> route_pb2.ExplainResponse | None:
         """Return a new decision with the answer of an earlier one to the same request, or None."""
-        if not self._cache.keeps(asked.flow):
+        if asked.request.decide_anew or not self._cache.keeps(asked.flow):
             return None
         self._decisions.forget_deleted()
         explanation = self._cache.answer(

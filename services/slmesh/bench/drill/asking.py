@@ -113,7 +113,12 @@ class FlowAnswers:
         return Answer(judged(decision, self._expected[text]), decision.decision_id)
 
     async def _decide(self, text: str) -> route_pb2.Decision:
-        request = route_pb2.RouteRequest(flow=FLOW, text=text, reference_time=self._now)
+        request = route_pb2.RouteRequest(
+            flow=FLOW,
+            text=text,
+            reference_time=self._now,
+            decide_anew=True,  # a fault must not be hidden by an earlier answer
+        )
         return (await self._client.route(request, timeout_s=FLOW_TIMEOUT_S)).decision
 
 

@@ -137,7 +137,7 @@ class Decision(_message.Message):
     def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., flow: _Optional[str] = ..., flow_revision: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., path: _Optional[_Union[Path, str]] = ..., reasons: _Optional[_Iterable[_Union[PathReason, _Mapping]]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., all_llm_cost: _Optional[_Union[Cost, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., budget: _Optional[_Union[BudgetState, _Mapping]] = ..., cached_decision_id: _Optional[str] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
-    __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time")
+    __slots__ = ("request_id", "flow", "text", "documents", "locale", "time_zone", "default_currency", "reference_time", "decide_anew")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,7 @@ class RouteRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_CURRENCY_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DECIDE_ANEW_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     flow: str
     text: str
@@ -154,7 +155,8 @@ class RouteRequest(_message.Message):
     time_zone: str
     default_currency: str
     reference_time: _timestamp_pb2.Timestamp
-    def __init__(self, request_id: _Optional[str] = ..., flow: _Optional[str] = ..., text: _Optional[str] = ..., documents: _Optional[_Iterable[str]] = ..., locale: _Optional[str] = ..., time_zone: _Optional[str] = ..., default_currency: _Optional[str] = ..., reference_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    decide_anew: bool
+    def __init__(self, request_id: _Optional[str] = ..., flow: _Optional[str] = ..., text: _Optional[str] = ..., documents: _Optional[_Iterable[str]] = ..., locale: _Optional[str] = ..., time_zone: _Optional[str] = ..., default_currency: _Optional[str] = ..., reference_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decide_anew: bool = ...) -> None: ...
 
 class RouteResponse(_message.Message):
     __slots__ = ("decision",)
