@@ -12,6 +12,7 @@ from slmesh.cli import (
     budgets,
     deployment,
     drill,
+    escalation,
     evaluate,
     export,
     factory,
@@ -42,6 +43,7 @@ models.add_to(app)
 evaluate.add_to(app)
 drill.add_to(app)
 budgets.add_to(app)
+escalation.add_to(app)
 ledger.add_to(app)
 replay.add_to(app)
 policy.add_to(app)

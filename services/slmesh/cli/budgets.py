@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from slmesh.cli.output import JsonOption, console, print_json, print_table, progress_bar
+from slmesh.cli.answered_traffic import answered_traffic
+from slmesh.cli.output import JsonOption, console, print_json, print_table
 from slmesh.cli.rendering import money
-from slmesh.mesh.settings import Settings, load_settings
+from slmesh.mesh.settings import load_settings
 
 __all__ = ["add_to"]
 
@@ -101,8 +102,8 @@ def _simulate(
     from slmesh.training.plots import curves
 
     settings = load_settings()
-    traffic = asyncio.run(_traffic(service, data, split, settings))
-    before = asyncio.run(_traffic(service, history, history_split, settings))
+    traffic = asyncio.run(answered_traffic(service, data, split, settings))
+    before = asyncio.run(answered_traffic(service, history, history_split, settings))
     figures = simulate(traffic, before, probability_below, seed)
     rows = figures["budgets"]
     if plot is not None:
@@ -134,31 +135,3 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         ratio,
         f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}",
     )
-
-
-async def _traffic(service: str, data: list[Path], split: str, settings: Settings) -> Any:
-    import numpy as np
-
-    from slmesh.budgets.simulation import Traffic
-    from slmesh.evaluation import local_mesh, read_cases, subject_of
-    from slmesh.evaluation.asking import ask
-    from slmesh.mesh.catalog import find_manifest
-    from slmesh.mesh.errors import InvalidArgument
-
-    subject = subject_of(find_manifest(service, settings), settings, local=True)
-    if subject.contract != "classify":
-        raise InvalidArgument(f"'{service}' is no classifier", reason="USAGE")
-    cases = read_cases(data, subject, split=split)
-    with (
-        progress_bar(f"ask {service}", len(cases.cases)) as advance,
-        local_mesh(subject, cases, settings) as mesh,
-    ):
-        async with mesh:
-            asked = await ask(mesh, subject, cases.cases, advance)
-    expected = [case.expected.label for case in cases.cases]
-    first = [answers[0].labels.labels[:1] for answers in asked.answers]
-    right = [
-        bool(found) and found[0].name == label for found, label in zip(first, expected, strict=True)
-    ]
-    probability = [found[0].probability if found else 0.0 for found in first]
-    return Traffic(np.array(probability), np.array(right), expected)

@@ -18,13 +18,13 @@ from slmesh.router.cascade import decide
 from slmesh.router.conditions import Scope
 from slmesh.router.flow import Condition, Flow, OnFailure, Rule
 from slmesh.router.signals import first_label, labels_of
+from slmesh.tiers.calibration import least_share
 
 __all__ = ["Point", "Trial", "chosen", "curve", "deciding_step", "with_threshold"]
 
 THRESHOLDS = (*(place / 100 for place in range(100)), 0.995, 0.999)
 """Probabilities that are tried."""
 
-_CONFIDENCE = 0.95
 _ABOVE_ALL = 2.0
 """A threshold that no probability reaches."""
 
@@ -78,12 +78,8 @@ class Point:
 
     @property
     def least_precision(self) -> float:
-        """The one-sided 95 % lower bound of it (Clopper and Pearson 1934, Biometrika 26)."""
-        from scipy.stats import beta
-
-        if not self.right:
-            return 0.0
-        return float(beta.ppf(1 - _CONFIDENCE, self.right, self.answered - self.right + 1))
+        """The one-sided 95 % lower bound of it."""
+        return least_share(self.right, self.answered)
 
 
 def deciding_step(flow: Flow) -> str:

@@ -1,7 +1,7 @@
 """Turns scores into probabilities that can be believed, and measures how far they can.
 
-Pure numpy: temperatures for scores of many classes, a logistic curve for one score, and the
-expected calibration error. It knows no model.
+Pure functions: temperatures for scores of many classes, a logistic curve for one score, the expected
+calibration error, and the least share of right answers that a count proves. It knows no model.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ __all__ = [
     "expected_calibration_error",
     "fit_logistic",
     "fit_temperature",
+    "least_share",
     "log_sum_exp",
     "sigmoid",
     "softmax",
@@ -115,3 +116,18 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins:
     sizes = np.bincount(places, minlength=bins)
     gaps = np.bincount(places, weights=confidences - right, minlength=bins)
     return float(np.abs(gaps[sizes > 0]).sum() / len(confidences))
+
+
+def least_share(right: int, total: int, confidence: float = 0.95) -> float:
+    """Return the one-sided lower bound of a share that was seen as a count.
+
+    Args:
+        right: Of those, >= 0.
+        total: At least as many.
+        confidence: How surely the true share is above, in (0, 1).
+
+    Source: Clopper and Pearson, Biometrika 26, 1934.
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(1.0 - confidence, right, total - right + 1)) if right else 0.0
