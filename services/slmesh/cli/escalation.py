@@ -20,6 +20,8 @@ __all__ = ["add_to"]
 _MOST_WRONG = 0.1
 """Where the axis of wrong answers ends."""
 
+_DRAWN = ("random", "prompt length, fitted", "all three", "oracle")
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
@@ -140,7 +142,8 @@ def _difficulty(
     from slmesh.training.difficulty import measure
 
     figures = measure(data, load_settings(), on_progress=remark)
-    curve = figures.pop("curves")
+    curve = {name: figures["curves"][name] for name in _DRAWN}
+    del figures["curves"]
     if plot is not None:
         from slmesh.training.plots import curves
 
