@@ -26,10 +26,15 @@ _PATHS = (
 )
 
 
-def print_explanation(explained: route_pb2.ExplainResponse) -> None:
-    """Print a decision and everything that led to it."""
+def print_explanation(explained: route_pb2.ExplainResponse, told: str = "") -> None:
+    """Print a decision and everything that led to it.
+
+    Args:
+        explained: The decision.
+        told: What was printed of its answer already; where it is the answer, that is not repeated.
+    """
     decision = explained.decision
-    _print_outcome(decision)
+    _print_outcome(decision, told.strip())
     _print_steps(decision)
     console.print("[bold]time[/]")
     for line in waterfall(decision):
@@ -109,12 +114,13 @@ def _compared(condition: route_pb2.Condition) -> str:
     return text if condition.HasField("value") else f"{text}: {'yes' if condition.held else 'no'}"
 
 
-def _print_outcome(decision: route_pb2.Decision) -> None:
+def _print_outcome(decision: route_pb2.Decision, told: str) -> None:
     path = enum_word(route_pb2.Path, "PATH_", decision.path)
     source = enum_word(route_pb2.AnswerSource, "ANSWER_SOURCE_", decision.answer.source)
     model = answered_by(decision.answer.provenance)
-    text = escape(decision.answer.text) or "(signals only)"
-    console.print(f"[bold]{text}[/]", highlight=False)
+    if not told or told != decision.answer.text:
+        text = escape(decision.answer.text) or "(signals only)"
+        console.print(f"[bold]{text}[/]", highlight=False)
     console.print(
         f"path [bold]{path}[/], answered by {source}{f' ({model})' if model else ''},"
         f" {decision.latency.ToMilliseconds()} ms, {money(decision.cost.usd_micros)}"

@@ -68,8 +68,9 @@ def as_dict(message: Message) -> dict[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on one line of standard output."""
+    """Print one JSON value on one line of standard output, at once for a program that reads along."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def print_table(

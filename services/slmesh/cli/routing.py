@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -10,8 +12,9 @@ from rich.markup import escape
 from slmesh.api.route.v1 import route_pb2
 from slmesh.cli import flows as trying
 from slmesh.cli.connection import AddressOption, Connection, LocalOption, TenantOption
-from slmesh.cli.explaining import print_explanation
+from slmesh.cli.explaining import print_explanation, said_by
 from slmesh.cli.output import JsonOption, as_dict, console, print_json, print_table
+from slmesh.cli.rendering import signal_text
 from slmesh.library import Mesh
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.settings import Settings, load_settings
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "drawn"]
 
 FlowOption = Annotated[str, typer.Option("--flow", help="The flow to run.")]
+
+_TIMEOUT_S = 120.0
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,6 +47,9 @@ def _ask(
     request_id: Annotated[
         str, typer.Option(help="A UUID; a repeat returns the same decision.")
     ] = "",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print signals and the answer while they come.")
+    ] = False,
     address: AddressOption = "",
     local: LocalOption = False,
     tenant: TenantOption = "default",
@@ -50,11 +58,43 @@ def _ask(
     """Run a flow over a text and explain what was decided."""
     request = route_pb2.RouteRequest(flow=flow, text=text, request_id=request_id)
 
-    async def work(mesh: Mesh, _: Settings) -> route_pb2.ExplainResponse:
-        decision = (await mesh.route(request, timeout_s=120)).decision
-        return await mesh.explain(route_pb2.ExplainRequest(decision_id=decision.decision_id))
+    async def work(mesh: Mesh, _: Settings) -> None:
+        told = ""
+        if stream:
+            decision_id, told = await _follow(mesh, request, as_json)
+            if as_json:
+                return  # the decision was the last line
+        else:
+            response = await mesh.route(request, timeout_s=_TIMEOUT_S)
+            decision_id = response.decision.decision_id
+        explained = await mesh.explain(route_pb2.ExplainRequest(decision_id=decision_id))
+        _print_decision(explained, as_json, told)
 
-    _print_decision(Connection(address, local, tenant).run(work), as_json)
+    Connection(address, local, tenant).run(work)
+
+
+async def _follow(mesh: Mesh, request: route_pb2.RouteRequest, as_json: bool) -> tuple[str, str]:
+    """Print what a request tells while it runs; returns the decision's id and the text told."""
+    decision_id, told = "", ""
+    events = cast("Any", mesh.route_stream(request, timeout_s=_TIMEOUT_S))
+    async with aclosing(events):  # Ctrl-C closes it, which cancels the call
+        async for event in events:
+            kind = event.WhichOneof("event")
+            if as_json:
+                print_json(as_dict(event))
+            elif kind == "signal":
+                signal = event.signal
+                line = f"{signal.step}: {signal_text(signal)} ({said_by(signal)})"
+                console.print(f"[dim]{escape(line)}[/]", highlight=False)
+            elif kind == "text_delta":
+                told += event.text_delta
+                sys.stdout.write(event.text_delta)
+                sys.stdout.flush()
+            if kind == "decision":
+                decision_id = event.decision.decision_id
+    if told and not as_json:
+        console.print()
+    return decision_id, told
 
 
 def _explain(
@@ -67,11 +107,11 @@ def _explain(
     _print_decision(Connection(address, tenant=tenant).explain(decision_id), as_json)
 
 
-def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool) -> None:
+def _print_decision(explained: route_pb2.ExplainResponse, as_json: bool, told: str = "") -> None:
     if as_json:
         print_json(as_dict(explained))
     else:
-        print_explanation(explained)
+        print_explanation(explained, told)
 
 
 def _list_flows(as_json: JsonOption = False) -> None:
