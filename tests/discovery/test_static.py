@@ -49,7 +49,7 @@ def test_an_unknown_service_is_not_found_and_the_nearest_name_told(
 ) -> None:
     with pytest.raises(NotFound, match="did you mean 'intent'") as raised:
         discovery.resolve("inten")
-    assert raised.value.reason == "UNKNOWN_SERVICE"
+    assert raised.value.reason == "SERVICE_NOT_FOUND"
 
 
 def test_a_service_without_addresses_is_unavailable() -> None:

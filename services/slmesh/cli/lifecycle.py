@@ -179,5 +179,5 @@ def _require_mesh_extra() -> None:
         raise FailedPrecondition(
             "this command runs a mesh and Ray is not installed: pip install"
             " 'slmesh[mesh,reasoner]'",
-            reason="EXTRA_MISSING",
+            reason="EXTRA_NOT_INSTALLED",
         )

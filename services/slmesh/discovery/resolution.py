@@ -176,8 +176,8 @@ def by_distance(
 def unknown_service(service: str, known: Sequence[str]) -> NotFound:
     """Return the error for a service the source has never named."""
     return NotFound(
-        f"unknown service '{service}'{suggestion(service, known)}",
-        reason="UNKNOWN_SERVICE",
+        f"no service '{service}'{suggestion(service, known)}",
+        reason="SERVICE_NOT_FOUND",
         metadata={"service": service},
     )
 

@@ -81,7 +81,7 @@ def open_tracing(exporter: str, process: str) -> Tracing | None:
         raise FailedPrecondition(
             "SLMESH_TRACE_EXPORTER is set and the OpenTelemetry SDK is not installed:"
             " pip install 'slmesh[mesh]'",
-            reason="EXTRA_MISSING",
+            reason="EXTRA_NOT_INSTALLED",
         ) from None
     target: SpanExporter
     if exporter == "console":

@@ -377,6 +377,6 @@ def _chosen(settings: Settings, names: Sequence[str] | None) -> list[Manifest]:
     for name in names or ():
         if name not in found:
             raise NotFound(
-                f"no service '{name}'{suggestion(name, found)}", reason="UNKNOWN_SERVICE"
+                f"no service '{name}'{suggestion(name, found)}", reason="SERVICE_NOT_FOUND"
             )
     return [found[name] for name in (found if names is None else names)]
