@@ -55,7 +55,7 @@ def open_ledger(tmp_path):
 
     yield start
     for one in opened:
-        one.ledger.close()
+        one.ledger.close(5.0)
 
 
 async def until(condition, timeout_s=20.0):
@@ -88,12 +88,30 @@ async def test_records_are_found_before_and_after_they_are_shipped(open_ledger, 
     assert opened.health == [True]
 
 
+async def test_closing_ships_the_whole_spool(open_ledger, url, tmp_path):
+    opened = open_ledger(url=url)
+    await opened.append(*(make_record(number) for number in range(1000)))
+    opened.ledger.close(60.0)
+    assert stored(url, tmp_path) == {f"d{number}" for number in range(1000)}
+
+
+async def test_what_closing_leaves_is_told_and_shipped_later(open_ledger, tmp_path, caplog):
+    first = open_ledger()
+    await first.append(*(make_record(number) for number in range(1000)))
+    first.ledger.close(0.0)
+    (told,) = [record for record in caplog.records if "not shipped whole" in record.message]
+    assert told.bytes > 0
+    second = open_ledger()
+    await until(lambda: second.count("shipped") == 1000 - first.count("shipped"))
+    assert stored("", tmp_path) == {f"d{number}" for number in range(1000)}
+
+
 async def test_what_was_not_shipped_is_shipped_by_the_next_process(open_ledger, postgres, tmp_path):
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     first = open_ledger(url=nowhere)
     await first.append(*(make_record(number) for number in range(50)))
     await until(lambda: first.health == [False])
-    first.ledger.close()
+    first.ledger.close(5.0)
     url = postgres.new_database(f"ledger_{uuid.uuid4().hex}")
     second = open_ledger(url=url)
     assert await second.ledger.by_decision("t", "d7") is not None
@@ -148,7 +166,7 @@ async def test_a_full_spool_refuses_and_what_it_holds_is_shipped_later(
     assert caught.value.reason == "LEDGER_SPOOL_FULL"
     with pytest.raises(Unavailable):
         opened.ledger.check_room()
-    opened.ledger.close()
+    opened.ledger.close(5.0)
     url = postgres.new_database(f"ledger_{uuid.uuid4().hex}")
     again = open_ledger(url=url)
     await until(lambda: again.count("shipped") == sent)
@@ -160,10 +178,10 @@ async def test_what_a_dead_process_left_is_shipped_by_a_living_one(open_ledger, 
     living, other = open_ledger(url=nowhere), open_ledger(url=nowhere)
     await living.append(make_record("a"))
     await other.append(make_record("b"))
-    living.ledger.close()
+    living.ledger.close(5.0)
     again = open_ledger()  # SQLite; it has the first spool, and the second is still held
     await until(lambda: again.count("shipped") == 1)
-    other.ledger.close()
+    other.ledger.close(5.0)
     await until(lambda: again.count("shipped") == 2)
     assert stored("", tmp_path) == {"da", "db"}
 

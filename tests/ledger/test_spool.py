@@ -11,7 +11,7 @@ import time
 import pytest
 
 from slmesh.ledger.frames import MAGIC, framed, scan
-from slmesh.ledger.spool import Position, Spool
+from slmesh.ledger.spool import _TRIAL, Position, Spool
 from slmesh.mesh.errors import Unavailable
 
 MIB = 1 << 20
@@ -197,7 +197,8 @@ from pathlib import Path
 from slmesh.ledger.spool import Spool
 from slmesh.mesh.errors import Unavailable
 
-spool = Spool.open(Path(sys.argv[1]), limit_bytes=1 << 26)
+now_s = [0.0]
+spool = Spool.open(Path(sys.argv[1]), limit_bytes=1 << 26, clock=lambda: now_s[0])
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
 sent = 0
 try:
@@ -206,10 +207,11 @@ try:
         sent += 1
 except Unavailable as error:
     print(error.reason, sent)
-try:
-    spool.check_room()
-except Unavailable as error:
-    print(error.reason)
+for now_s[0] in (0.5, 5.0):
+    try:
+        spool.check_room()
+    except Unavailable as error:
+        print(error.reason)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 spool.append(b"%06d" % sent)
 spool.check_room()
@@ -226,11 +228,35 @@ def test_a_full_disk_refuses_and_tears_nothing(tmp_path):
     reason, sent = process.stdout.splitlines()[0].split()
     assert reason == "LEDGER_DISK_FULL"
     assert int(sent) > 40
-    assert process.stdout.splitlines()[1] == "LEDGER_DISK_FULL"
+    assert process.stdout.splitlines()[1:] == ["LEDGER_DISK_FULL"] * 2
     spool = open_spool(tmp_path)
     assert [int(payload[:6]) for payload in everything(spool)] == list(range(int(sent) + 1))
     assert spool.damaged_bytes == 0
     spool.close()
+
+
+def test_room_that_was_tried_leaves_no_trace(tmp_path):
+    spool = open_spool(tmp_path, segment_bytes=100_000)
+    for payload in records(3):
+        spool.append(payload)
+        spool.try_room()
+    assert everything(spool) == records(3)
+    (file,) = files(tmp_path)
+    assert file.stat().st_size == spool.size_bytes
+    spool.close()
+
+
+def test_a_process_that_died_trying_for_room_has_torn_nothing(tmp_path):
+    spool = open_spool(tmp_path)
+    spool.append(b"good")
+    spool.close()
+    (file,) = files(tmp_path)
+    with file.open("ab") as end:
+        end.write(_TRIAL)
+    again = open_spool(tmp_path)
+    assert everything(again) == [b"good"]
+    assert again.damaged_bytes == 0
+    again.close()
 
 
 ENDLESS = """

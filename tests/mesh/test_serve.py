@@ -266,6 +266,15 @@ def test_a_record_is_json(replica, state):
 class ClosedGate:
     """Denies every call that arrives."""
 
+    def __init__(self):
+        self.following = False
+
+    async def start(self, metrics):
+        self.following = True
+
+    async def close(self):
+        self.following = False
+
     def arrival(self, service):
         def admit(context):
             raise PermissionDenied("no", reason="POLICY_DENIED", metadata={"service": service})
@@ -274,8 +283,10 @@ class ClosedGate:
 
 
 async def test_a_replica_asks_its_gate_before_its_model(state):
-    replica = await open_replica("echo", lambda settings, services: ClosedGate())
+    gate = ClosedGate()
+    replica = await open_replica("echo", lambda settings, services: gate)
     try:
+        assert gate.following
         context = Context()
         rpc = rpcs()["Classify"]
         request = classify_pb2.ClassifyRequest(text="hello")
@@ -284,6 +295,7 @@ async def test_a_replica_asks_its_gate_before_its_model(state):
         assert replica._host._service.sizes == [1]  # the warm-up's
     finally:
         await close(replica)
+    assert not gate.following
 
 
 async def test_a_replica_does_not_serve_without_a_policy_it_can_read(state):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.ingress import Ingress
 from tests.router.mesh_services import SERVICES, give_time, write_desk, write_services
+from tests.router.router_process import RouterProcess
 from tests.services import settings_for
 
 from slmesh.api.route.v1 import route_pb2
@@ -21,7 +22,7 @@ from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
-from slmesh.policy import open_gate
+from slmesh.policy import PolicyGate, open_gate
 from slmesh.router.server import RouterServer
 
 
@@ -34,6 +35,7 @@ class RoutedMesh:
     router: RouterServer
     client: Mesh
     metrics: Metrics
+    gate: PolicyGate
 
     async def route(self, text: str, flow: str = "desk", **fields: Any) -> route_pb2.Decision:
         """Run a flow and return the decision."""
@@ -108,7 +110,7 @@ async def start_mesh(
             address = f"127.0.0.1:{router.port}"
             client = Mesh.connect(address, settings=settings, tracing=tracing)
             opened.push_async_callback(client.close)
-            return RoutedMesh(settings, ingress, router, client, metrics)
+            return RoutedMesh(settings, ingress, router, client, metrics, gate)
 
         yield start
 
@@ -117,3 +119,21 @@ async def start_mesh(
 async def mesh(start_mesh: StartMesh) -> RoutedMesh:
     """Return a running mesh as it is by default."""
     return await start_mesh()
+
+
+@pytest.fixture
+async def start_router(mesh_settings, manifests):
+    give_time(mesh_settings.flow_path[0])
+    async with AsyncExitStack() as opened:
+        ingress = Ingress(mesh_settings, list(manifests.values()))
+        await ingress.start()
+        opened.push_async_callback(ingress.close)
+
+        async def start(prepare=None, **environment):
+            router = RouterProcess(mesh_settings, ingress.port, **environment)
+            await router.start(prepare)
+            opened.push_async_callback(router.stop)
+            router.ingress = ingress
+            return router
+
+        yield start

@@ -72,10 +72,11 @@ async def run(mesh_settings, manifests):
     """Return a function that runs the flow ``desk`` in this process, and what it knows of times."""
     transport = InProcessTransport(mesh_settings, services=manifests)
     latencies = Latencies()
+    gate = open_gate(mesh_settings, manifests, in_process=True)
     engine = Engine(
         transport,
         {name: manifest.contract for name, manifest in manifests.items()},
-        judge=open_gate(mesh_settings, manifests, in_process=True).judge,
+        judge=lambda: gate.judge,
         estimator=CostEstimator(Prices({"reasoner": Price(0, 0)})),
         clock=Clock(),
         prepare=transport.host,

@@ -4,109 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import resource
-import sys
-import urllib.request
 import uuid
-from contextlib import AsyncExitStack
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.ingress import Ingress
-from tests.router.mesh_services import give_time
 
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 from slmesh.ledger.database import Database, Filter, database_url
 from slmesh.ledger.ledger import ledger_folder
 from slmesh.ledger.rows import read_record, subject_digest
-from slmesh.mesh.client import Mesh
 from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import FailedPrecondition, MeshError, NotFound, Unavailable
 
 MAIL = "arrive, I am ann@x.org"
 NOWHERE = "postgresql://nobody@127.0.0.1:9/nothing"
-
-
-class RouterProcess:
-    """A router in a process of its own, on the same state as the one before it."""
-
-    def __init__(self, settings, ingress_port, **environment):
-        self._environment = settings.to_environment() | {
-            "SLMESH_INGRESS_PORT": str(ingress_port), **environment,
-        }  # fmt: skip
-        self._settings = settings
-        self.errors = b""
-
-    async def start(self, prepare=None):
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("SLMESH_")}
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "slmesh.router",
-            env=clean | self._environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=prepare,
-        )  # fmt: skip
-        self._reading = asyncio.create_task(self.process.stderr.read())
-        async with asyncio.timeout(60):
-            self.told = json.loads(await self.process.stdout.readline())
-        self.client = Mesh.connect(self.told["address"], settings=self._settings)
-        return self
-
-    async def route(self, text, flow="desk", *, context=None, **fields):
-        request = route_pb2.RouteRequest(flow=flow, text=text, **fields)
-        return (await self.client.route(request, timeout_s=10, context=context)).decision
-
-    async def explain(self, decision_id):
-        return await self.client.explain(route_pb2.ExplainRequest(decision_id=decision_id))
-
-    async def metrics(self):
-        url = f"http://{self.told['metrics_address']}/metrics"
-        return await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
-
-    async def ledger_health(self):
-        async with grpc.aio.insecure_channel(self.told["address"]) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            try:
-                answer = await stub.Check(health_pb2.HealthCheckRequest(service="ledger"))
-            except grpc.aio.AioRpcError:
-                return "unknown"
-            return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-
-    async def stop(self):
-        if self.process.returncode is None:
-            self.process.terminate()
-        await self._end()
-
-    async def kill(self):
-        if self.process.returncode is None:
-            self.process.kill()
-        await self._end()
-
-    async def _end(self):
-        self.errors = await self._reading
-        await self.process.wait()
-        await self.client.close()
-
-
-@pytest.fixture
-async def start_router(mesh_settings, manifests):
-    give_time(mesh_settings.flow_path[0])
-    async with AsyncExitStack() as opened:
-        ingress = Ingress(mesh_settings, list(manifests.values()))
-        await ingress.start()
-        opened.push_async_callback(ingress.close)
-
-        async def start(prepare=None, **environment):
-            router = RouterProcess(mesh_settings, ingress.port, **environment)
-            await router.start(prepare)
-            opened.push_async_callback(router.stop)
-            router.ingress = ingress
-            return router
-
-        yield start
 
 
 def open_database(settings, url=""):
@@ -298,6 +210,59 @@ async def test_a_full_disk_is_told_and_a_flow_may_allow_it(start_router, mesh_se
     recorded = {row["decision_id"] for row in database.rows(Filter())}
     database.close()
     assert recorded == set(answered)
+
+
+def limit_files(router, size_bytes):
+    """Let no file of a router grow over a size, as on a full disk."""
+    limits = (size_bytes, resource.RLIM_INFINITY)
+    resource.prlimit(router.process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+async def test_a_full_disk_is_told_before_anything_of_a_stream(start_router):
+    router = await start_router(SLMESH_LEDGER_URL=NOWHERE)
+
+    async def stream(told):
+        text = f"unsure about {uuid.uuid4().hex}"  # nothing of a cache
+        request = route_pb2.RouteRequest(flow="desk", text=text)
+        async for event in router.client.route_stream(request, timeout_s=30):
+            told.append(event.WhichOneof("event"))
+
+    await stream(whole := [])
+    assert whole[-1] == "decision"
+    limit_files(router, 1000)
+    calls = len(router.ingress.seen)
+    told = []
+    with pytest.raises(Unavailable) as caught:
+        await stream(told)
+    assert caught.value.reason == "LEDGER_DISK_FULL"
+    assert told == []
+    assert len(router.ingress.seen) == calls
+    limit_files(router, resource.RLIM_INFINITY)
+    await stream(again := [])
+    assert again == whole
+
+
+async def test_a_disk_that_stays_full_is_told_before_anything_is_spent(start_router):
+    router = await start_router(SLMESH_LEDGER_URL=NOWHERE)
+    limit_files(router, 1000)
+    with pytest.raises(Unavailable):
+        await router.route("arrive")
+    calls = len(router.ingress.seen)
+    await asyncio.sleep(1.1)  # after so long a request may try again
+    with pytest.raises(Unavailable) as caught:
+        await router.route("arrive")
+    assert caught.value.reason == "LEDGER_DISK_FULL"
+    assert len(router.ingress.seen) == calls
+
+
+async def test_what_a_router_leaves_in_its_spool_is_told(start_router):
+    router = await start_router(SLMESH_LEDGER_URL=NOWHERE)
+    await router.route("arrive")
+    await router.stop()
+    events = [json.loads(line) for line in router.errors.splitlines()]
+    (left,) = [event for event in events if "was not shipped whole" in event["event"]]
+    assert left["bytes"] > 500
+    assert router.process.returncode == 0
 
 
 async def test_a_database_that_is_away_is_told_and_caught_up_with(

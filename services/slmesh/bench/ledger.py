@@ -28,7 +28,7 @@ from slmesh.library import Mesh
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.router.__main__ import SWITCH_S
-from slmesh.router.decisions import Decisions, MemoryDecisions, Recorded
+from slmesh.router.decisions import CLOSE_S, Decisions, MemoryDecisions, Recorded
 from slmesh.router.ledger_decisions import LedgerDecisions
 from slmesh.router.request_run import Clock
 
@@ -139,7 +139,7 @@ class _Appends(MemoryDecisions):
         self._spool.append(self._payload, (decision.decision_id, decision.request_id))
         self._syncer.appended()
 
-    def close(self) -> None:
+    def close(self, within_s: float = CLOSE_S) -> None:  # noqa: ARG002 -- nothing is shipped
         """Sync and let the files go."""
         self._syncer.close()
         self._spool.close()

@@ -34,7 +34,6 @@ NO_LEDGER = "none"
 """The value of ``SLMESH_LEDGER_URL`` that keeps decisions in memory only."""
 
 _SLOTS = 64
-_CLOSE_S = 5.0
 _ASK_S = 2.0
 _ASK_AGAIN_S = 1.0
 _WARN_EVERY_S = 60.0
@@ -146,6 +145,14 @@ class Ledger:
         """
         self._spool.check_room()
 
+    def try_room(self) -> None:
+        """Refuse a request whose decision could not be recorded now, found out by writing.
+
+        Raises:
+            Unavailable: The spool or the disk is full.
+        """
+        self._spool.try_room()
+
     async def by_decision(self, tenant: str, decision_id: str) -> bytes | None:
         """Return the record of a decision of a tenant.
 
@@ -167,10 +174,20 @@ class Ledger:
             request_key(tenant, request_id), lambda: self._database.by_request(tenant, request_id)
         )
 
-    def close(self) -> None:
-        """Sync, ship what can be shipped in a few seconds, and let everything go."""
+    def close(self, within_s: float) -> None:
+        """Sync, ship what is in the spool, and let everything go.
+
+        Args:
+            within_s: Seconds there are for shipping. What is left then, or at once where the
+                database is away, waits for the next process that opens the folder.
+        """
         self._syncer.close()
-        self._shipper.close(_CLOSE_S)
+        left = self._shipper.close(within_s)
+        if left:
+            _log.warning(
+                "the spool was not shipped whole; the next router on this folder ships the rest",
+                extra={"bytes": left, "file": str(self._options.folder)},
+            )
         self._readers.shutdown(wait=True)
         self._spool.close()
         self._database.close()

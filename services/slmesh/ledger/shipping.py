@@ -71,6 +71,7 @@ class Shipper:
         self._metrics = metrics
         self._on_health = on_health
         self._on_deleted = on_deleted
+        self._closing = threading.Event()
         self._stop = threading.Event()
         self._healthy: bool | None = None
         self._failures = 0
@@ -82,13 +83,21 @@ class Shipper:
         """Begin to ship."""
         self._thread.start()
 
-    def close(self, drain_s: float) -> None:
-        """Ship what is left for at most so many seconds, and stop."""
-        end_s = time.monotonic() + drain_s
-        while self._healthy and self._spool.waiting_bytes and time.monotonic() < end_s:
+    def close(self, within_s: float) -> int:
+        """Ship what is left and stop; returns the bytes that could not be shipped.
+
+        Args:
+            within_s: Seconds there are for it. A database that is away is not waited for.
+        """
+        self._closing.set()
+        end_s = time.monotonic() + within_s
+        while self._healthy is not False and self._spool.waiting_bytes:
+            if time.monotonic() > end_s:
+                break
             time.sleep(0.01)
         self._stop.set()
         self._thread.join()
+        return self._spool.waiting_bytes
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -97,11 +106,11 @@ class Shipper:
                 if not self._healthy:
                     self._database.ping()
                 moved = self._ship(self._spool)
-                if not moved:
+                if not moved and not self._closing.is_set():
                     self._idle()
                 self._told_healthy()
                 # a transaction for every record would cost the process more than all requests
-                pause_s = _PAUSE_S if moved == _BATCH else _GATHER_S
+                pause_s = _PAUSE_S if moved == _BATCH or self._closing.is_set() else _GATHER_S
             except (SQLAlchemyError, MeshError) as error:
                 pause_s = self._failed(error)
             except Exception as error:
@@ -162,7 +171,7 @@ class Shipper:
         if orphan is None:
             return
         try:
-            while self._ship(orphan) and not self._stop.is_set():
+            while self._ship(orphan) and not self._closing.is_set():
                 self._stop.wait(_PAUSE_S)
         finally:
             orphan.close()

@@ -39,6 +39,8 @@ KeysOf = Callable[[bytes], Iterable[str]]
 
 _SUFFIX = ".spool"
 _SEGMENT_BYTES = 8 * 1024 * 1024
+_TRIAL = b"\xff" * (64 * 1024)
+"""Ten usual records; where the process dies before it is taken back, it reads as a torn frame."""
 
 
 class Spool:
@@ -144,14 +146,7 @@ class Spool:
         data = framed(payload)
         with self._guard:
             self._refuse_above(self._limit_bytes - len(data))
-            try:
-                segment = self._writable(len(data))
-                write_all(self._active, data, segment.size)
-            except OSError as error:
-                refusal = unwritable(error)
-                self._refusal = (self._clock() + RETRY_S, refusal)
-                raise refusal from None
-            self._refusal = None
+            segment = self._write(data)
             segment.places.update(dict.fromkeys(keys, segment.size))
             segment.size += len(data)
             self._appended += 1
@@ -161,11 +156,28 @@ class Spool:
         """Refuse at once what could not be appended anyway.
 
         Raises:
-            Unavailable: The queue is full, or an append has failed less than a second ago.
+            Unavailable: The queue is full, or the disk was when something was last written.
         """
         self._refuse_above(self._limit_bytes - CHUNK_BYTES)
-        if self._refusal is not None and self._clock() < self._refusal[0]:
+        if self._refusal is None:
+            return
+        if self._clock() < self._refusal[0]:
             raise self._refusal[1]
+        self.try_room()
+
+    def try_room(self) -> None:
+        """Refuse what could not be appended now, found out by writing as much as a record takes.
+
+        What was written is taken back, so the room is not kept: another may fill the disk meanwhile.
+
+        Raises:
+            Unavailable: The queue or the disk is full.
+        """
+        with self._guard:
+            self._refuse_above(self._limit_bytes - CHUNK_BYTES)
+            segment = self._write(_TRIAL)
+            assert self._active is not None
+            os.ftruncate(self._active, segment.size)
 
     def sync(self) -> int:
         """Bring what was appended to the disk; return the number of the last record of it.
@@ -318,6 +330,18 @@ class Spool:
                 reason="LEDGER_SPOOL_FULL",
                 retry_delay_s=RETRY_S,
             )
+
+    def _write(self, data: bytes) -> Segment:
+        """Write after the last record; returns the segment, whose size is still that of before."""
+        try:
+            segment = self._writable(len(data))
+            write_all(self._active, data, segment.size)
+        except OSError as error:
+            refusal = unwritable(error)
+            self._refusal = (self._clock() + RETRY_S, refusal)
+            raise refusal from None
+        self._refusal = None
+        return segment
 
     def _writable(self, more_bytes: int) -> Segment:
         if self._active is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from slmesh.mesh.context import RequestContext
+from slmesh.mesh.metrics import Metrics
 
 __all__ = ["Admit", "Gate"]
 
@@ -19,6 +20,19 @@ Admit = Callable[[RequestContext], RequestContext]
 
 class Gate(Protocol):
     """Decides about the calls of one process."""
+
+    async def start(
+        self, metrics: Metrics, on_health: Callable[[bool], None] = lambda healthy: None
+    ) -> None:
+        """Begin to follow what the gate decides by, where that may change.
+
+        Args:
+            metrics: Where changes are counted.
+            on_health: Is told whether the gate decides by what is written now.
+        """
+
+    async def close(self) -> None:
+        """Follow no longer."""
 
     def arrival(self, service: str) -> Admit:
         """Return what decides about calls that arrive at a service of this process."""

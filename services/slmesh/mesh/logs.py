@@ -19,7 +19,7 @@ FIELDS = frozenset(
         "service", "method", "code", "reason", "duration_ms", "tenant", "decision_id", "items",
         "trace_id", "error_id", "flow", "step", "path", "address", "port", "pid", "version", "digest",
         "state", "age_s", "zone", "region", "instance_id", "index", "attempt", "engine", "model",
-        "tokens", "file", "error", "delay_s", "count",
+        "tokens", "file", "error", "delay_s", "count", "bytes", "revision",
     }
 )  # fmt: skip
 """Every field a log event may have beside time, level, logger and event."""

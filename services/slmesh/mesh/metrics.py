@@ -62,6 +62,17 @@ class Metrics:
             ("service", "contract", "model", "version", "digest"),
             registry=self.registry,
         )
+        self.policy_reloads = Counter(
+            "slmesh_policy_reloads",
+            "Changes of the policy's files, by what became of them: taken or refused.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.policy_stale = Gauge(
+            "slmesh_policy_stale",
+            "1 while an older policy is in force because the files of the policy are wrong.",
+            registry=self.registry,
+        )
         self._add_router()
         self._add_response_cache()
         self._add_ledger()

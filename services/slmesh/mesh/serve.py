@@ -96,6 +96,8 @@ class Replica:
     service, and what Serve calls by name.
     """
 
+    _gate: Gate | None = None
+
     async def __init__(  # type: ignore[misc]
         self,
         service: str,
@@ -136,6 +138,9 @@ class Replica:
             gate = None if open_gate is None else open_gate(settings, discover(settings))
             self._host = host(gate)
             await self._host.start()
+            if gate is not None:
+                await gate.start(metrics)
+                self._gate = gate
 
         self._start = start
         self._host = host(None)  # asked for its name only, until it is replaced
@@ -269,6 +274,8 @@ class Replica:
         self._record.remove()
         if self._retry is not None:
             self._retry.cancel()
+        if self._gate is not None:
+            await self._gate.close()
         await self._host.close()
         self._metrics_server.close()
         if self._tracing is not None:

@@ -17,10 +17,12 @@ from slmesh.mesh.context import RequestContext
 from slmesh.mesh.errors import PermissionDenied
 from slmesh.mesh.gate import Admit
 from slmesh.mesh.manifest import Manifest
+from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
 from slmesh.policy.judge import Judge, denied
-from slmesh.policy.mesh_key import mesh_key
+from slmesh.policy.key_ring import KeyRing
 from slmesh.policy.policy_book import load_policies
+from slmesh.policy.policy_watch import PolicyWatch
 from slmesh.policy.question import DIRECT_CLASS, Question, sorted_classes
 from slmesh.policy.seal import Facts, Sealer
 from slmesh.policy.targets import targets_of
@@ -36,18 +38,51 @@ _UNBOUNDED_S = 60.0
 class PolicyGate:
     """Decides about calls; see :class:`slmesh.mesh.gate.Gate`.
 
+    A seal counts whatever revision of the policy its sender has asked: it proves facts, and what they
+    allow is decided here, by the policy that is in force here. It ends soon after its call.
+
+    Attributes:
+        judge: What the policy says that is in force now.
+
     Args:
         judge: What the policy says.
         sealer: Seals contexts, and opens seals.
         now_s: Seconds since the epoch.
+        settings: Where policy and keys are, for a gate that follows their files.
     """
 
     def __init__(
-        self, judge: Judge, sealer: Sealer, *, now_s: Callable[[], float] = time.time
+        self,
+        judge: Judge,
+        sealer: Sealer | KeyRing,
+        *,
+        now_s: Callable[[], float] = time.time,
+        settings: Settings | None = None,
     ) -> None:
         self.judge = judge
         self._sealer = sealer
         self._now_s = now_s
+        self._settings = settings
+        self._watch: PolicyWatch | None = None
+
+    async def start(
+        self, metrics: Metrics, on_health: Callable[[bool], None] = lambda healthy: None
+    ) -> None:
+        """See :class:`slmesh.mesh.gate.Gate`."""
+        if self._settings is not None and self._watch is None:
+            self._watch = PolicyWatch(self, self._settings, metrics, on_health=on_health)
+            await self._watch.start()
+
+    async def close(self) -> None:
+        """See :class:`slmesh.mesh.gate.Gate`."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.close()
+
+    def look_at_keys(self) -> None:
+        """Take a key that has changed."""
+        if isinstance(self._sealer, KeyRing):
+            self._sealer.look()
 
     def arrival(self, service: str) -> Admit:
         """See :class:`slmesh.mesh.gate.Gate`."""
@@ -143,7 +178,8 @@ def open_gate(
     Raises:
         FailedPrecondition: A policy or the key cannot be used.
     """
-    targets = targets_of(services, settings, in_process=in_process)
-    # seals of one process need no key that outlives it
-    key = secrets.token_bytes(32) if in_process else mesh_key(settings)
-    return PolicyGate(Judge(load_policies(settings), targets), Sealer(key))
+    judge = Judge(load_policies(settings), targets_of(services, settings, in_process=in_process))
+    if in_process:
+        # seals of one process need no key that outlives it
+        return PolicyGate(judge, Sealer(secrets.token_bytes(32)))
+    return PolicyGate(judge, KeyRing(settings), settings=settings)

@@ -10,10 +10,13 @@ from pathlib import Path
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.settings import Settings
 
-__all__ = ["KEY_NAME", "mesh_key"]
+__all__ = ["KEY_NAME", "accepted_key", "key_files", "mesh_key"]
 
 KEY_NAME = "mesh.key"
 """The file in the state folder, where the settings name no other."""
+
+_ACCEPTED = ".accepted"
+"""After the name of the key's file: the file of another key, whose seals count too."""
 
 _BYTES = 32
 _LEAST = 32
@@ -25,23 +28,50 @@ def mesh_key(settings: Settings) -> bytes:
     Raises:
         FailedPrecondition: The file cannot be read or written, or is too short for a key.
     """
-    path = settings.mesh_key or settings.state_dir / KEY_NAME
-    try:
-        if settings.mesh_key is None and not path.exists():
+    path, _ = key_files(settings)
+    if settings.mesh_key is None and not path.exists():
+        try:
             _make(path)
+        except OSError as error:
+            raise _unusable(path, error) from None
+    return _read(path)
+
+
+def accepted_key(settings: Settings) -> bytes | None:
+    """Return the key that never seals and whose seals count too, or None where there is none.
+
+    Raises:
+        FailedPrecondition: The file cannot be read, or is too short for a key.
+    """
+    _, path = key_files(settings)
+    return _read(path) if path.exists() else None
+
+
+def key_files(settings: Settings) -> tuple[Path, Path]:
+    """Return the file of the key that seals, and that of the other that is accepted."""
+    path = settings.mesh_key or settings.state_dir / KEY_NAME
+    return path, path.with_name(path.name + _ACCEPTED)
+
+
+def _read(path: Path) -> bytes:
+    try:
         key = path.read_bytes().strip()
     except OSError as error:
-        raise FailedPrecondition(
-            f"the mesh's key {path} cannot be used: {error.strerror}; set SLMESH_MESH_KEY to a file"
-            " that every process of the mesh can read",
-            reason="MESH_KEY_UNUSABLE",
-        ) from None
+        raise _unusable(path, error) from None
     if len(key) < _LEAST:
         raise FailedPrecondition(
             f"the mesh's key {path} has {len(key)} characters, and needs {_LEAST} random ones",
             reason="MESH_KEY_UNUSABLE",
         )
     return key
+
+
+def _unusable(path: Path, error: OSError) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"the mesh's key {path} cannot be used: {error.strerror}; set SLMESH_MESH_KEY to a file"
+        " that every process of the mesh can read",
+        reason="MESH_KEY_UNUSABLE",
+    )
 
 
 def _make(path: Path) -> None:

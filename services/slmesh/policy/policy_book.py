@@ -18,12 +18,21 @@ import cedarpy
 
 from slmesh.mesh.declaration import Declaration, read_declaration
 from slmesh.mesh.errors import FailedPrecondition
+from slmesh.mesh.file_stamp import stamp_of
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
 from slmesh.policy.cedar_text import policies_of
 from slmesh.policy.declared import CLASSES, ClassesFile, TenantsFile
 
-__all__ = ["SCHEMA_FILE", "PolicyBook", "Rule", "load_policies", "policy_files", "policy_folders"]
+__all__ = [
+    "SCHEMA_FILE",
+    "PolicyBook",
+    "Rule",
+    "load_policies",
+    "policy_files",
+    "policy_folders",
+    "policy_stamps",
+]
 
 _HERE = Path(__file__).resolve().parent
 _DEFAULT = _HERE / "default"
@@ -124,6 +133,14 @@ def policy_files(settings: Settings) -> dict[str, str]:
         for name, file in _files(settings).items()
         if file.parent != _DEFAULT
     }
+
+
+def policy_stamps(settings: Settings) -> object:
+    """Return what the files of the policy path are told apart by from what they were before."""
+    try:
+        return tuple(map(stamp_of, _files(settings).values()))
+    except FailedPrecondition as error:
+        return error.message
 
 
 def policy_folders(settings: Settings) -> list[Path]:

@@ -57,7 +57,7 @@ def make_engine(
     return Engine(
         transport,
         {name: manifest.contract for name, manifest in services.items()},
-        judge=gate.judge,
+        judge=lambda: gate.judge,
         estimator=CostEstimator(prices),
         clock=clock,
         prepare=prepare,

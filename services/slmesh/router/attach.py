@@ -74,6 +74,7 @@ def attach_router(
     if settings.boundary_instruments:
         instruments = Instruments(transport.metrics, tracing)
     boundary = route_boundary(routing, flows, settings, instruments, admit=gate.served)
+    transport.add_closing(engine.close)
     transport.add_edge(boundary, "Route", "BatchRoute", "RouteStream", "Explain")
 
 

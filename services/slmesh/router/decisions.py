@@ -14,7 +14,10 @@ from typing import Protocol
 from slmesh.api.ledger.v1 import record_pb2
 from slmesh.api.route.v1 import route_pb2
 
-__all__ = ["Decisions", "ForgetSubjects", "MemoryDecisions", "Recorded"]
+__all__ = ["CLOSE_S", "Decisions", "ForgetSubjects", "MemoryDecisions", "Recorded"]
+
+CLOSE_S = 5.0
+"""Seconds there are to bring away what was recorded, where nobody says another time."""
 
 ForgetSubjects = Callable[[Callable[[str, str], bool]], object]
 """Forgets what is about some subjects: it is given what tells of tenant and subject whether it is."""
@@ -53,6 +56,13 @@ class Decisions(Protocol):
             Unavailable: There is no room now.
         """
 
+    def try_room(self) -> None:
+        """Refuse a request whose decision could not be recorded now, found out by writing.
+
+        Raises:
+            Unavailable: There is no room.
+        """
+
     async def record(self, recorded: Recorded) -> None:
         """Record a decision.
 
@@ -73,8 +83,12 @@ class Decisions(Protocol):
     def forget_deleted(self) -> None:
         """Forget what was deleted by subject since the last time."""
 
-    def close(self) -> None:
-        """Let everything go; it may block for some seconds."""
+    def close(self, within_s: float = CLOSE_S) -> None:
+        """Let everything go; it blocks.
+
+        Args:
+            within_s: Seconds there are to bring away what was recorded.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,9 @@ class MemoryDecisions:
     def check_room(self) -> None:
         """See :class:`Decisions`; the oldest make room."""
 
+    def try_room(self) -> None:
+        """See :class:`Decisions`; the oldest make room."""
+
     async def record(self, recorded: Recorded) -> None:
         """See :class:`Decisions`."""
         decision = recorded.explanation.decision
@@ -139,7 +156,7 @@ class MemoryDecisions:
     def forget_deleted(self) -> None:
         """See :class:`Decisions`; nothing can be deleted from a memory."""
 
-    def close(self) -> None:
+    def close(self, within_s: float = CLOSE_S) -> None:
         """See :class:`Decisions`."""
 
     def forget_subjects(self, wanted: Callable[[str, str], bool]) -> None:

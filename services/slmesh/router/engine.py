@@ -61,7 +61,8 @@ class Engine:
     Args:
         transport: What carries the calls to services.
         contracts: The contract of every service, by name.
-        judge: What the policy says about each hop.
+        judge: Returns what the policy in force says about each hop; a request keeps what it began
+            with.
         estimator: What decisions cost.
         clock: Where time comes from.
         prepare: Called with each service before it is first needed, outside of its step's time;
@@ -76,7 +77,7 @@ class Engine:
         transport: Transport,
         contracts: Mapping[str, str],
         *,
-        judge: Judge,
+        judge: Callable[[], Judge],
         estimator: CostEstimator,
         clock: Clock,
         prepare: Prepare | None = None,
@@ -125,7 +126,7 @@ class Engine:
             data_classes=flow.data_classes,
         )
         hops = Hops(
-            self._judge,
+            self._judge(),
             flow=flow.name,
             tenant=context.tenant,
             declared=flow.data_classes,
@@ -156,7 +157,7 @@ class Engine:
     @property
     def policy_revision(self) -> str:
         """The digest of the policy that judges each hop."""
-        return self._judge.revision
+        return self._judge().revision
 
     def gathered(self) -> Engine:
         """Return an engine that sends the calls of requests it runs at the same time as batches."""
@@ -168,6 +169,10 @@ class Engine:
     def medians_ms(self) -> dict[str, float]:
         """Return the median time of recent calls of each service that enough is known of."""
         return self._latencies.medians_ms()
+
+    def close(self) -> None:
+        """Let the budgets' database go; it may block."""
+        self._escalation.close()
 
     def all_llm(self, flow: Flow, text: str) -> route_pb2.Cost:
         """Return what the reasoner alone would cost for a text, see :class:`CostEstimator`."""

@@ -69,6 +69,11 @@ class Escalation:
         self._estimator = estimator
         self._budgets = budgets
 
+    def close(self) -> None:
+        """Let the budgets' database go; it may block."""
+        if self._budgets is not None:
+            self._budgets.dispose()
+
     async def run(
         self,
         run: RequestRun,

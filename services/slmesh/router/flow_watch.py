@@ -15,6 +15,7 @@ from pathlib import Path
 
 from slmesh.mesh.background import end
 from slmesh.mesh.errors import MeshError, NotFound
+from slmesh.mesh.file_stamp import Stamp, stamp_of
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.naming import suggestion
 from slmesh.mesh.settings import Settings
@@ -28,8 +29,6 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 1.0
 _KEPT = 5
 """Versions of a flow that are kept, the one that is served among them."""
-
-_Stamp = tuple[str, int, int]
 
 
 class FlowWatch:
@@ -63,14 +62,14 @@ class FlowWatch:
         self._on_health = on_health
         self._medians_ms = medians_ms
         self._interval_s = interval_s
-        self._stamps: dict[str, _Stamp] = {}
+        self._stamps: dict[str, Stamp] = {}
         self._wrong: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Keep the versions that are served now, and begin to look."""
         files = await asyncio.to_thread(flow_files, self._settings)
-        self._stamps = {name: _stamp(file) for name, file in files.items()}
+        self._stamps = {name: stamp_of(file) for name, file in files.items()}
         for flow in self._book:
             await asyncio.to_thread(_keep, self._settings, flow, files[flow.name])
         self._on_health(True)
@@ -89,7 +88,7 @@ class FlowWatch:
         except MeshError as error:
             _log.error("flows cannot be looked at", extra={"reason": error.reason})
             return
-        stamps = {name: _stamp(file) for name, file in files.items()}
+        stamps = {name: stamp_of(file) for name, file in files.items()}
         changed = [name for name, stamp in stamps.items() if stamp != self._stamps.get(name)]
         gone = set(self._stamps) - set(stamps)
         self._stamps = stamps
@@ -174,11 +173,3 @@ def _keep(settings: Settings, flow: Flow, file: Path) -> None:
         target.touch()
     for old in kept_versions(settings, flow.name)[_KEPT:]:
         old.unlink(missing_ok=True)
-
-
-def _stamp(file: Path) -> _Stamp:
-    try:
-        status = file.stat()
-    except OSError:
-        return (str(file), 0, 0)
-    return (str(file), status.st_mtime_ns, status.st_size)

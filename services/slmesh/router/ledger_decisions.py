@@ -15,7 +15,7 @@ from slmesh.ledger.rows import read_record, record_keys, subject_digest
 from slmesh.mesh.errors import Unavailable
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
-from slmesh.router.decisions import Decisions, ForgetSubjects, MemoryDecisions, Recorded
+from slmesh.router.decisions import CLOSE_S, Decisions, ForgetSubjects, MemoryDecisions, Recorded
 from slmesh.router.recorded_text import withhold
 from slmesh.router.recording import RecordingRules
 from slmesh.router.request_run import Clock
@@ -66,6 +66,10 @@ class LedgerDecisions:
     def check_room(self) -> None:
         """See :class:`slmesh.router.decisions.Decisions`."""
         self._ledger.check_room()
+
+    def try_room(self) -> None:
+        """See :class:`slmesh.router.decisions.Decisions`."""
+        self._ledger.try_room()
 
     async def record(self, recorded: Recorded) -> None:
         """See :class:`slmesh.router.decisions.Decisions`."""
@@ -120,9 +124,9 @@ class LedgerDecisions:
         for forget in (self._memory.forget_subjects, self._also_forget):
             forget(lambda tenant, subject: subject_digest(tenant, subject) in digests)
 
-    def close(self) -> None:
-        """Ship what can be shipped in a few seconds, and close the ledger; it blocks."""
-        self._ledger.close()
+    def close(self, within_s: float = CLOSE_S) -> None:
+        """See :class:`slmesh.router.decisions.Decisions`; what is left is told in the log."""
+        self._ledger.close(within_s)
 
     def _record_of(self, recorded: Recorded) -> record_pb2.DecisionRecord:
         rule = self._rules.of_tenant(recorded.tenant)

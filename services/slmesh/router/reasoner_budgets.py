@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +106,18 @@ class ReasonerBudgets:
         budgets: What may be spent.
         spending: What was.
         prices: What tokens cost.
+        dispose: Lets the database of spending go.
     """
 
-    def __init__(self, budgets: Budgets, spending: Spending, prices: Prices) -> None:
+    def __init__(
+        self,
+        budgets: Budgets,
+        spending: Spending,
+        prices: Prices,
+        *,
+        dispose: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.dispose = dispose
         self._budgets = budgets
         self._spending = spending
         self._prices = prices
@@ -282,4 +291,9 @@ def open_budgets(settings: Settings, file: Path, prices: Prices) -> ReasonerBudg
     # spending is kept even where decisions are not
     url = "" if options.url == NO_LEDGER else options.url
     database = Database(database_url(url, options.folder))
-    return ReasonerBudgets(budgets, Spending(database.engine, prepare=database.prepare), prices)
+    return ReasonerBudgets(
+        budgets,
+        Spending(database.engine, prepare=database.prepare),
+        prices,
+        dispose=database.close,
+    )

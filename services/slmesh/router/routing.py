@@ -215,9 +215,12 @@ class Routing:
     async def _run(self, asked: _Asked, request_id: str) -> Recorded:
         flow, request, context = asked.flow, asked.request, asked.context
         may_be_lost = flow.unrecorded == "allow"
-        if not may_be_lost:
+        if not may_be_lost and asked.events is None:
             self._decisions.check_room()  # before anything is spent
-        cached = self._cached(asked, request_id)
+        elif not may_be_lost:
+            self._decisions.try_room()  # before anything is told, which could not be taken back
+        key = self._key(asked)
+        cached = self._cached(asked, key, request_id)
         serving = self._cache.serving(flow)
         explanation = cached or await self._explained(asked, request_id)
         recorded = Recorded(
@@ -229,10 +232,9 @@ class Routing:
             may_be_lost=may_be_lost,
         )
         await self._decisions.record(recorded)
-        if cached is None:
-            self._cache.take_in(
-                self._key(asked), flow, request, explanation, serving, context.subject
-            )
+        # what a change of the policy has overtaken is not kept: it was decided by both
+        if cached is None and key == self._key(asked):
+            self._cache.take_in(key, flow, request, explanation, serving, context.subject)
         # after the reply, which need not wait for it
         loop = asyncio.get_running_loop()
         loop.call_soon(self._count, explanation.decision, context.tenant)
@@ -253,13 +255,15 @@ class Routing:
                 self._count_not_evaluated(asked.flow.name, error.metadata.get("step", ""))
             raise
 
-    def _cached(self, asked: _Asked, request_id: str) -> route_pb2.ExplainResponse | None:
+    def _cached(
+        self, asked: _Asked, key: RequestKey, request_id: str
+    ) -> route_pb2.ExplainResponse | None:
         """Return a new decision with the answer of an earlier one to the same request, or None."""
         if asked.request.decide_anew or not self._cache.keeps(asked.flow):
             return None
         self._decisions.forget_deleted()
         explanation = self._cache.answer(
-            self._key(asked),
+            key,
             asked.flow,
             asked.context.subject,
             decision_id=self._new_id(),

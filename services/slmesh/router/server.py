@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,8 @@ _log = logging.getLogger(__name__)
 
 FLOWS = "flows"
 """Under this name the health service tells whether every flow is served as its file declares it."""
+POLICY = "policy"
+"""Under this name it tells whether the policy is in force as its files say."""
 LEDGER = "ledger"
 """Under this name the router's health service tells whether the ledger's database takes records."""
 
@@ -63,6 +66,8 @@ _PENDING_CALLS = 100_000
 
 _DRAIN_S = 25.0
 """Time for requests in work when the router stops; below the 30 s a Kubernetes pod is given."""
+_SHIP_S = 3.0
+"""Time for the ledger's spool when requests took all of that; together still below the 30 s."""
 
 _EDGE_TIMEOUT_S = 60.0
 """The time of a call whose caller set none, to a service whose manifest is not here."""
@@ -83,8 +88,10 @@ class RouterServer:
     _server: grpc.aio.Server
     _probe: HealthProbe
     _watch: FlowWatch
+    _gate: PolicyGate
     _admission: Admission
     _decisions: Decisions
+    _engine: Engine
     _transports: tuple[GrpcTransport, ...]
 
     @classmethod
@@ -115,13 +122,12 @@ class RouterServer:
         found = discover(settings) if services is None else services
         flows = FlowBook(load_flows(settings, found))
         gate = open_gate(settings, found)
-        credentials = server_credentials(settings)
         instruments = Instruments(metrics, tracing) if settings.boundary_instruments else None
         calls, checks = _transports(settings, discovery, found, gate, tracing)
         admission = Admission(settings.max_in_flight)
         server = grpc.aio.server(options=_options(settings, max_connection_age_s))
         servicer = _add_health_and_reflection(server)
-        port, clock = _bind(server, settings, credentials), Clock()
+        port, clock = _bind(server, settings, server_credentials(settings)), Clock()
         models = ModelsSeen()
         cache = ResponseCache(CacheLimits.of(settings), models, clock, metrics)
         decisions = _decisions(settings, clock, metrics, servicer, cache)
@@ -145,16 +151,20 @@ class RouterServer:
         await server.start()
         await probe.start()
         await watch.start()
+        await gate.start(metrics, HealthTeller(servicer, POLICY).tell)
         _log.info("router serves", extra={"port": port})
-        return cls(port, server, probe, watch, admission, decisions, (calls, checks))
+        return cls(port, server, probe, watch, gate, admission, decisions, engine, (calls, checks))
 
     async def stop(self, grace_s: float = _DRAIN_S) -> None:
         """Tell that it stops, let requests in work end, and stop.
 
         Args:
-            grace_s: Seconds requests in work have.
+            grace_s: Seconds requests in work have; what they leave of it is for shipping the
+                ledger's spool, which has some seconds in any case.
         """
+        end_s = time.monotonic() + grace_s
         await self._watch.close()
+        await self._gate.close()
         await self._probe.drain()
         stopping = asyncio.create_task(self._server.stop(grace_s))
         with contextlib.suppress(TimeoutError):
@@ -165,7 +175,9 @@ class RouterServer:
         await stopping
         for transport in self._transports:
             await transport.close()
-        await asyncio.to_thread(self._decisions.close)
+        ship_s = max(end_s - time.monotonic(), _SHIP_S)
+        await asyncio.to_thread(self._decisions.close, ship_s)
+        await asyncio.to_thread(self._engine.close)
         _log.info("router stopped", extra={"port": self.port})
 
 

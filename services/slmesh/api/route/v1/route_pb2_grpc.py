@@ -81,6 +81,12 @@ class RouteServiceServicer(object):
         answer in pieces, then the decision, which ends the stream. The decision's answer is the answer:
         text before it is to be dropped when it differs, as when the reasoner fails half-way. A repeat
         of a request gets the decision alone.
+
+        Before the first event the router makes sure, by writing, that the decision can be recorded; where
+        it cannot, the stream is UNAVAILABLE and tells nothing. The record itself is written before the
+        decision is told. A disk that fills up in between ends the stream with UNAVAILABLE after text was
+        told: a stream without a decision has no answer, and its text is to be dropped. A flow that
+        declares `unrecorded: allow` gets its decision in both cases, marked NOT_RECORDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

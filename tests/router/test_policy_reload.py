@@ -1,0 +1,89 @@
+"""The policy and the key of a mesh change under load, over sockets: no request is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.router.mesh_services import give_time
+
+from slmesh.api.route.v1 import route_pb2 as pb
+
+NO_DIRECT = '@id("no-direct") forbid (principal is Direct, action, resource);'
+NO_TRIAGE = '@id("no-triage") forbid (principal, action, resource == Model::"triage");'
+
+
+@pytest.fixture
+async def mesh(start_mesh, tmp_path):
+    """Return a mesh whose services and whose router follow the policy, with time for its steps."""
+    (tmp_path / "policy").mkdir()
+    mesh = await start_mesh(policy_path=(tmp_path / "policy",))
+    give_time(mesh.settings.flow_path[0])
+    await mesh.router._watch.look()
+    await mesh.gate.start(mesh.ingress.metrics)
+    yield mesh
+    await mesh.gate.close()
+
+
+def write(mesh, text):
+    (mesh.settings.policy_path[0] / "x.cedar").write_text(text)
+
+
+async def health(mesh):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.router.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service="policy"))
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def under_load(mesh, until):
+    """Route without a pause until something holds; returns every decision."""
+    decisions = []
+    async with asyncio.timeout(60):
+        while not (decisions and until(decisions[-1])):
+            decisions += await asyncio.gather(
+                *(mesh.route("arrive", timeout_s=30) for _ in range(4))
+            )
+    return decisions
+
+
+async def test_a_changed_policy_is_taken_without_dropping_a_request(mesh):
+    before = (await mesh.route("arrive")).receipt.policy_revision
+    write(mesh, NO_DIRECT)
+    decisions = await under_load(mesh, lambda one: one.receipt.policy_revision != before)
+    assert all(one.path == pb.PATH_SMALL and not one.degradations for one in decisions)
+    write(mesh, NO_TRIAGE)
+    decisions = await under_load(mesh, lambda one: bool(one.degradations))
+    codes = {(one.step, one.code) for each in decisions for one in each.degradations}
+    assert codes == {("triage", "POLICY_DENIED")}
+
+
+async def test_a_wrong_policy_is_told_by_the_health_service(mesh):
+    assert await health(mesh) == "SERVING"
+    before = (await mesh.route("arrive")).receipt.policy_revision
+    write(mesh, "permit (")
+    async with asyncio.timeout(30):
+        while await health(mesh) == "SERVING":
+            await asyncio.sleep(0.1)
+    decision = await mesh.route("arrive")
+    assert (decision.path, decision.receipt.policy_revision) == (pb.PATH_SMALL, before)
+    write(mesh, NO_DIRECT)
+    async with asyncio.timeout(30):
+        while await health(mesh) != "SERVING":
+            await asyncio.sleep(0.1)
+
+
+async def test_a_new_key_is_taken_without_dropping_a_request(mesh):
+    file = mesh.settings.state_dir / "mesh.key"
+    keys = {one: one._sealer for one in (mesh.gate, mesh.router._gate)}
+    before = {gate: ring._key for gate, ring in keys.items()}
+    fresh = file.with_name("fresh")
+    fresh.write_text(secrets.token_hex(32))
+    fresh.replace(file)
+    decisions = await under_load(
+        mesh, lambda _: all(ring._key != before[gate] for gate, ring in keys.items())
+    )
+    assert all(one.path == pb.PATH_SMALL and not one.degradations for one in decisions)
