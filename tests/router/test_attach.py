@@ -85,6 +85,10 @@ async def test_decisions_are_recorded_where_the_settings_name_a_ledger(mesh_sett
     assert file.exists()
 
 
-async def test_nothing_is_written_where_no_ledger_is_named(local, mesh_settings):
-    await route(local, "arrive")
+async def test_nothing_is_written_where_no_ledger_is_named(mesh_settings, manifests):
+    settings = mesh_settings.with_values(budgets=None)
+    transport = InProcessTransport(settings, services=manifests)
+    attach_router(transport, settings, services=manifests)
+    async with Mesh(transport) as mesh:
+        await route(mesh, "arrive")
     assert not (mesh_settings.state_dir / "ledger").exists()

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from slmesh.bench.chains import end_child
 from slmesh.bench.peers.environments import peer_python
@@ -56,23 +57,10 @@ def litellm_proxy(
     """
     python = peer_python("litellm", settings, on_progress)
     (port,) = free_ports(1)
-    config = {
-        "model_list": [
-            {
-                "model_name": model,
-                "litellm_params": {
-                    "model": f"openai/{model}",
-                    "api_base": base_url,
-                    "api_key": "none",
-                },
-            }
-        ],
-        "litellm_settings": {"set_verbose": False, "json_logs": True, "request_timeout": 600},
-        "general_settings": {"master_key": KEY},
-    }
     with TemporaryDirectory(prefix="slmesh-peer-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+        config = json.dumps(_config(model, base_url))  # JSON is YAML
+        (folder / "config.yaml").write_text(config, encoding="utf-8")
         command = [str(python.parent / "litellm"), "--config", "config.yaml"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", str(workers())]
         with (folder / "log").open("w", encoding="utf-8") as log:
@@ -97,6 +85,23 @@ def litellm_proxy(
                 yield f"http://127.0.0.1:{port}/v1"
             finally:
                 end_child(process)
+
+
+def _config(model: str, base_url: str) -> dict[str, Any]:
+    return {
+        "model_list": [
+            {
+                "model_name": model,
+                "litellm_params": {
+                    "model": f"openai/{model}",
+                    "api_base": base_url,
+                    "api_key": "none",
+                },
+            }
+        ],
+        "litellm_settings": {"set_verbose": False, "json_logs": True, "request_timeout": 600},
+        "general_settings": {"master_key": KEY},
+    }
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
