@@ -207,6 +207,14 @@ async def test_a_remote_answer_is_framed_checked_and_named(tmp_path: Path) -> No
     assert events[-1].completion.provenance.model == "remote-chat"
     assert events[-1].completion.provenance.digest == ""
 
+    server.say(chunk('"y'), chunk('es"', "stop"), usage_chunk(9, 2))
+    asked.whole_answer = True
+    started, delta, completion = await answer(service, asked)
+    assert started.started.provenance.model == "remote-chat"
+    assert delta.text_delta == '"yes"'
+    assert completion.completion.usage.output_tokens == 2
+    asked.whole_answer = False
+
     server.say(chunk('"perhaps"', "stop"))
     with pytest.raises(Internal, match="does not match output_schema"):
         await answer(service, asked)

@@ -13,7 +13,7 @@ from collections import defaultdict
 
 import pytest
 from aiohttp import web
-from tests.reasoner.engines.chat_server import chunk, usage_chunk
+from tests.reasoner.engines.chat_server import chunk, usage_chunk, whole
 from tests.running_mesh import ROOT
 from tests.services import settings_for
 
@@ -68,12 +68,8 @@ class Recorder:
         wire = f"{request.path_qs}\n{kept}\n".encode() + sent
         self.bodies.append(wire)
         self.of_text[text].append(wire)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for item in (chunk(text), chunk(finish="stop"), usage_chunk(1, 1)):
-            await response.write(f"data: {json.dumps(item)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response
+        said = (chunk(text), chunk(finish="stop"), usage_chunk(1, 1))
+        return web.json_response(whole(said))
 
 
 @pytest.fixture

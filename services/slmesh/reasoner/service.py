@@ -116,6 +116,7 @@ class ReasonerService:
             max_output_tokens=request.max_output_tokens or self._options.max_output_tokens,
             temperature=request.temperature,
             output_schema=parse_schema(request.output_schema),
+            whole=request.whole_answer,
         )
         async with (
             self._admission.place(),
@@ -130,10 +131,13 @@ class ReasonerService:
                 if isinstance(event, Ending):
                     if generation.output_schema is not None:
                         _check_ending(generation, event, "".join(answer))
+                    if generation.whole and answer:
+                        yield ReasonResponse(text_delta="".join(answer))
                     yield ReasonResponse(completion=self._completion(event))
                 else:
                     answer.append(event.text)
-                    yield ReasonResponse(text_delta=event.text)
+                    if not generation.whole:
+                        yield ReasonResponse(text_delta=event.text)
 
     def close(self) -> None:
         """Let the engine go."""

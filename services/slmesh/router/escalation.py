@@ -40,7 +40,7 @@ __all__ = ["Escalation", "tell_if_unscreened", "unexpected"]
 
 _log = logging.getLogger(__name__)
 
-_REASONERS_OWN = frozenset({"instruction", "max_output_tokens", "output_schema"})
+_REASONERS_OWN = frozenset({"instruction", "max_output_tokens", "output_schema", "whole_answer"})
 """Fields of a request to the reasoner that the flow writes."""
 
 _LONGEST_PROBLEM = 256
@@ -105,6 +105,8 @@ class Escalation:
             screened=run.screened,
             redacted_steps=run.hops.redacted,
         )
+        # what may have to be asked for again is not told before it is known to match
+        request.whole_answer = run.events is None or bool(request.output_schema)
         if self._no_time_for(run, reasoner):
             if reasoner.on_failure == "fail":
                 raise DeadlineExceeded(
@@ -216,8 +218,7 @@ class Escalation:
     async def _listened(
         self, run: RequestRun, request: reason_pb2.ReasonRequest, context: RequestContext
     ) -> ReasonedAnswer:
-        if run.events is None or request.output_schema:
-            # what may have to be asked for again is not told before it is known to match
+        if run.events is None or request.whole_answer:
             return await ask(self._transport, request, context)
         restorer = Restorer(run.texts.restored, run.events.text)
         outcome = await ask(self._transport, request, context, restorer.push)

@@ -58,6 +58,9 @@ class ReasonedAnswer:
 _UNUSED = (FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable)
 """Errors of a reasoner that has not begun to answer, so that nothing was spent."""
 
+_MAYBE_SPENT = frozenset({"PROVIDER_BROKE_OFF", "PROVIDER_TIMEOUT"})
+"""Reasons of such errors that leave open whether the provider has begun."""
+
 _DECLINED = "REASONER_DECLINED"
 
 
@@ -83,7 +86,8 @@ class Asked:
         if all(count.isdecimal() for count in counts):
             prompt, output = map(int, counts)
             return cls(outcome, reason_pb2.Usage(prompt_tokens=prompt, output_tokens=output))
-        return cls(outcome, reason_pb2.Usage() if isinstance(outcome, _UNUSED) else None)
+        unused = isinstance(outcome, _UNUSED) and outcome.reason not in _MAYBE_SPENT
+        return cls(outcome, reason_pb2.Usage() if unused else None)
 
     @property
     def unused(self) -> bool:

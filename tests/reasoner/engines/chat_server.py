@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks the streaming chat completions of OpenAI."""
+"""A real HTTP server that speaks the chat completions of OpenAI, streamed or whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-__all__ = ["ChatServer", "chunk", "usage_chunk"]
+__all__ = ["ChatServer", "chunk", "usage_chunk", "whole"]
 
 
 def chunk(content: str | None = None, finish: str | None = None, **delta: Any) -> dict[str, Any]:
@@ -33,6 +33,18 @@ def usage_chunk(prompt: int, output: int) -> dict[str, Any]:
         "total_tokens": prompt + output,
     }
     return {**chunk(), "choices": [], "usage": usage}
+
+
+def whole(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a chat completion that says in one piece what chunks say."""
+    choices = [choice for one in chunks for choice in one["choices"]]
+    finish = [choice["finish_reason"] for choice in choices if choice["finish_reason"]] or ["stop"]
+    message: dict[str, Any] = {"role": "assistant"}
+    for name in ("content", "refusal"):
+        message[name] = "".join(choice["delta"].get(name) or "" for choice in choices) or None
+    usage = [one["usage"] for one in chunks if one.get("usage")] or [None]
+    choice = {"index": 0, "message": message, "finish_reason": finish[0]}
+    return {**chunk(), "object": "chat.completion", "choices": [choice], "usage": usage[0]}
 
 
 def _lines(chunks: Sequence[dict[str, Any]]) -> list[str]:
@@ -91,10 +103,12 @@ class ChatServer:
             return web.json_response(
                 {"error": self.error}, status=self.status, headers=self.headers
             )
+        lines = self.turns.pop(0) if self.turns else self.lines
+        if not self.requests[-1].get("stream"):
+            return await self._whole(request, lines)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
-            lines = self.turns.pop(0) if self.turns else self.lines
             for index, line in enumerate(lines):
                 if index == self.break_after and request.transport is not None:
                     request.transport.abort()
@@ -106,3 +120,16 @@ class ChatServer:
             self.disconnected.set()
             raise
         return response
+
+    async def _whole(self, request: web.Request, lines: Sequence[str]) -> web.StreamResponse:
+        """Answer what would be streamed in one piece; one that does not end is not sent."""
+        try:
+            await asyncio.sleep(self.pause_s * len(lines))
+        except asyncio.CancelledError:
+            self.disconnected.set()
+            raise
+        if self.break_after is not None and request.transport is not None:
+            request.transport.abort()
+        chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line[6:7] == "{"]
+        self.lines_sent += len(lines)
+        return web.json_response(whole(chunks))

@@ -72,6 +72,38 @@ async def test_pieces_stream_and_end_with_the_usage_of_the_provider(
     ]
 
 
+async def test_an_answer_nobody_looks_at_before_its_end_comes_in_one_piece(
+    server: ChatServer, engine: OpenAIEngine
+) -> None:
+    server.say(chunk("Hel"), chunk("lo"), chunk(finish="length"), usage_chunk(11, 3))
+    events = await collect(engine, generation(whole=True))
+    assert events == [
+        Piece("Hello"),
+        Ending(FinishReason.FINISH_REASON_LENGTH, Usage(prompt_tokens=11, output_tokens=3)),
+    ]
+    assert "stream" not in server.requests[0]
+    server.say(chunk(refusal="I would rather not"), chunk(finish="stop"))
+    assert await collect(engine, generation(whole=True)) == [
+        Ending(FinishReason.FINISH_REASON_REFUSAL, None)
+    ]
+
+
+async def test_a_whole_answer_that_breaks_off_or_has_no_choice_is_told(
+    server: ChatServer, engine: OpenAIEngine
+) -> None:
+    server.say(chunk("x", "stop"))
+    server.break_after = 0
+    with pytest.raises(Unavailable) as failed:
+        await collect(engine, generation(whole=True))
+    assert failed.value.reason == "PROVIDER_BROKE_OFF"  # tokens may have been spent
+    server.status, server.error = 200, {}
+    server.break_after = None
+    await server.stop()
+    with pytest.raises(Unavailable) as failed:
+        await collect(engine, generation(whole=True))
+    assert failed.value.reason == "PROVIDER_UNREACHABLE"
+
+
 async def test_the_request_says_model_messages_limit_and_key(
     server: ChatServer, engine: OpenAIEngine
 ) -> None:
@@ -223,7 +255,7 @@ async def test_a_malformed_chunk_is_unavailable(
 ) -> None:
     server.say(chunk("x"), chunk(finish="stop"))
     server.lines.insert(1, line)
-    with pytest.raises(Unavailable, match="chunk") as caught:
+    with pytest.raises(Unavailable, match="no chat completion") as caught:
         await collect(engine, generation())
     assert caught.value.reason == "PROVIDER_ANSWER_MALFORMED"
 

@@ -43,12 +43,14 @@ class Generation:
         max_output_tokens: Limit of generated tokens, >= 1.
         temperature: In [0, 2]; 0 is greedy.
         output_schema: The JSON Schema the answer must match, or None for free text.
+        whole: Whether nobody looks at the answer before its end, so that it may come in one piece.
     """
 
     messages: Sequence[ChatMessage]
     max_output_tokens: int
     temperature: float
     output_schema: Mapping[str, Any] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)

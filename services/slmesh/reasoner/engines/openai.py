@@ -41,6 +41,7 @@ _OPENAI_URL = "https://api.openai.com/v1"
 _BYTES_PER_TOKEN = 4  # of English text; the provider's own tokenizer is not known
 _CONNECT_S = 5.0
 _SILENCE_S = 60.0  # the longest wait for the next bytes; the request's deadline is usually shorter
+_WHOLE_S = 600.0  # the longest wait for an answer in one piece: the client's own default
 _RETRY_S = 1.0  # when the provider does not say
 _MAX_RETRY_S = 3600.0
 
@@ -91,12 +92,17 @@ class OpenAIEngine:
         return -(-size // _BYTES_PER_TOKEN)
 
     async def generate(self, generation: Generation) -> AsyncGenerator[GenerationEvent]:
-        """Stream one answer; closing this generator closes the connection to the server."""
+        """Yield one answer; closing this generator closes the connection to the server."""
         if self._client is None:
             raise RuntimeError("the engine is not loaded")
         self._loop = asyncio.get_running_loop()
         with _translated(generation):
-            stream = await self._client.chat.completions.create(**self._arguments(generation))
+            create = self._client.chat.completions.create
+            if generation.whole:
+                for event in _events_of(await create(**self._arguments(generation))):
+                    yield event
+                return
+            stream = await create(**self._arguments(generation))
             async with stream, contextlib.aclosing(_events(stream)) as events:
                 async for event in events:
                     yield event
@@ -122,10 +128,12 @@ class OpenAIEngine:
                 for message in generation.messages
             ],
             "temperature": generation.temperature,
-            "stream": True,
-            "stream_options": {"include_usage": True},
             limit: generation.max_output_tokens,
         }
+        if generation.whole:
+            arguments["timeout"] = openai.Timeout(_WHOLE_S, connect=_CONNECT_S)
+        else:
+            arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         if generation.output_schema is not None:
             arguments["response_format"] = {
                 "type": "json_schema",
@@ -136,6 +144,20 @@ class OpenAIEngine:
                 },
             }
         return arguments
+
+
+def _events_of(completion: Any) -> Iterator[GenerationEvent]:
+    """Yield the piece and the ending of an answer that came whole; not validated, as chunks are."""
+    choice = completion.choices[0]
+    message, told = choice.message, completion.usage
+    refused = bool(getattr(message, "refusal", None))
+    if message.content:
+        yield Piece(message.content)
+    reason = _FINISH_REASONS.get(choice.finish_reason, FinishReason.FINISH_REASON_STOP)
+    yield Ending(
+        FinishReason.FINISH_REASON_REFUSAL if refused else reason,
+        told and Usage(prompt_tokens=told.prompt_tokens, output_tokens=told.completion_tokens),
+    )
 
 
 async def _events(stream: AsyncIterator[Any]) -> AsyncGenerator[GenerationEvent]:
@@ -178,13 +200,16 @@ def _translated(generation: Generation) -> Iterator[None]:
             "the provider did not answer in time", reason="PROVIDER_TIMEOUT"
         ) from error
     except openai.APIConnectionError as error:
+        # by name: the client's transport is httpx or httpx2
+        if type(error.__cause__).__name__ != "ConnectError":
+            raise _broken() from error
         raise Unavailable(
             "the provider could not be reached; check SLMESH_REASONER_BASE_URL",
             reason="PROVIDER_UNREACHABLE",
         ) from error
-    except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
+    except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise Unavailable(
-            "the provider sent what is not a chunk of a chat completion",
+            "the provider sent what is no chat completion",
             reason="PROVIDER_ANSWER_MALFORMED",
         ) from error
     except OSError as error:

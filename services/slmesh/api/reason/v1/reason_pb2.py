@@ -27,7 +27,7 @@ from slmesh.api.signal.v1 import signal_pb2 as slmesh_dot_api_dot_signal_dot_v1_
 from slmesh.api.types.v1 import provenance_pb2 as slmesh_dot_api_dot_types_dot_v1_dot_provenance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!slmesh/api/reason/v1/reason.proto\x12\x14slmesh.api.reason.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a!slmesh/api/signal/v1/signal.proto\x1a$slmesh/api/types/v1/provenance.proto\"\x9a\x02\n\rReasonRequest\x12\x19\n\x0binstruction\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\x07signals\x18\x03 \x03(\x0b\x32\x1c.slmesh.api.signal.v1.SignalB\x04\xe2\x41\x01\x01\x12\x1b\n\routput_schema\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12$\n\x11max_output_tokens\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1e\n\x0btemperature\x18\x06 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x1c\n\x0eschema_problem\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x42\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperature\"\xab\x01\n\x0eReasonResponse\x12\x36\n\x07started\x18\x01 \x01(\x0b\x32\x1d.slmesh.api.reason.v1.StartedB\x04\xe2\x41\x01\x03H\x00\x12\x1a\n\ntext_delta\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03H\x00\x12<\n\ncompletion\x18\x03 \x01(\x0b\x32 .slmesh.api.reason.v1.CompletionB\x04\xe2\x41\x01\x03H\x00\x42\x07\n\x05\x65vent\"D\n\x07Started\x12\x39\n\nprovenance\x18\x01 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\"\xba\x01\n\nCompletion\x12?\n\rfinish_reason\x18\x01 \x01(\x0e\x32\".slmesh.api.reason.v1.FinishReasonB\x04\xe2\x41\x01\x03\x12\x30\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.slmesh.api.reason.v1.UsageB\x04\xe2\x41\x01\x03\x12\x39\n\nprovenance\x18\x03 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\"A\n\x05Usage\x12\x1b\n\rprompt_tokens\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1b\n\routput_tokens\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03*z\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_REFUSAL\x10\x03\x32\x66\n\rReasonService\x12U\n\x06Reason\x12#.slmesh.api.reason.v1.ReasonRequest\x1a$.slmesh.api.reason.v1.ReasonResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!slmesh/api/reason/v1/reason.proto\x12\x14slmesh.api.reason.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a!slmesh/api/signal/v1/signal.proto\x1a$slmesh/api/types/v1/provenance.proto\"\xb6\x02\n\rReasonRequest\x12\x19\n\x0binstruction\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\x07signals\x18\x03 \x03(\x0b\x32\x1c.slmesh.api.signal.v1.SignalB\x04\xe2\x41\x01\x01\x12\x1b\n\routput_schema\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12$\n\x11max_output_tokens\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1e\n\x0btemperature\x18\x06 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x1c\n\x0eschema_problem\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cwhole_answer\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperature\"\xab\x01\n\x0eReasonResponse\x12\x36\n\x07started\x18\x01 \x01(\x0b\x32\x1d.slmesh.api.reason.v1.StartedB\x04\xe2\x41\x01\x03H\x00\x12\x1a\n\ntext_delta\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03H\x00\x12<\n\ncompletion\x18\x03 \x01(\x0b\x32 .slmesh.api.reason.v1.CompletionB\x04\xe2\x41\x01\x03H\x00\x42\x07\n\x05\x65vent\"D\n\x07Started\x12\x39\n\nprovenance\x18\x01 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\"\xba\x01\n\nCompletion\x12?\n\rfinish_reason\x18\x01 \x01(\x0e\x32\".slmesh.api.reason.v1.FinishReasonB\x04\xe2\x41\x01\x03\x12\x30\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.slmesh.api.reason.v1.UsageB\x04\xe2\x41\x01\x03\x12\x39\n\nprovenance\x18\x03 \x01(\x0b\x32\x1f.slmesh.api.types.v1.ProvenanceB\x04\xe2\x41\x01\x03\"A\n\x05Usage\x12\x1b\n\rprompt_tokens\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1b\n\routput_tokens\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03*z\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_REFUSAL\x10\x03\x32\x66\n\rReasonService\x12U\n\x06Reason\x12#.slmesh.api.reason.v1.ReasonRequest\x1a$.slmesh.api.reason.v1.ReasonResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASONREQUEST'].fields_by_name['temperature']._serialized_options = b'\342A\001\001'
   _globals['_REASONREQUEST'].fields_by_name['schema_problem']._loaded_options = None
   _globals['_REASONREQUEST'].fields_by_name['schema_problem']._serialized_options = b'\342A\001\001'
+  _globals['_REASONREQUEST'].fields_by_name['whole_answer']._loaded_options = None
+  _globals['_REASONREQUEST'].fields_by_name['whole_answer']._serialized_options = b'\342A\001\001'
   _globals['_REASONRESPONSE'].fields_by_name['started']._loaded_options = None
   _globals['_REASONRESPONSE'].fields_by_name['started']._serialized_options = b'\342A\001\003'
   _globals['_REASONRESPONSE'].fields_by_name['text_delta']._loaded_options = None
@@ -66,18 +68,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGE'].fields_by_name['prompt_tokens']._serialized_options = b'\342A\001\003'
   _globals['_USAGE'].fields_by_name['output_tokens']._loaded_options = None
   _globals['_USAGE'].fields_by_name['output_tokens']._serialized_options = b'\342A\001\003'
-  _globals['_FINISHREASON']._serialized_start=950
-  _globals['_FINISHREASON']._serialized_end=1072
+  _globals['_FINISHREASON']._serialized_start=978
+  _globals['_FINISHREASON']._serialized_end=1100
   _globals['_REASONREQUEST']._serialized_start=166
-  _globals['_REASONREQUEST']._serialized_end=448
-  _globals['_REASONRESPONSE']._serialized_start=451
-  _globals['_REASONRESPONSE']._serialized_end=622
-  _globals['_STARTED']._serialized_start=624
-  _globals['_STARTED']._serialized_end=692
-  _globals['_COMPLETION']._serialized_start=695
-  _globals['_COMPLETION']._serialized_end=881
-  _globals['_USAGE']._serialized_start=883
-  _globals['_USAGE']._serialized_end=948
-  _globals['_REASONSERVICE']._serialized_start=1074
-  _globals['_REASONSERVICE']._serialized_end=1176
+  _globals['_REASONREQUEST']._serialized_end=476
+  _globals['_REASONRESPONSE']._serialized_start=479
+  _globals['_REASONRESPONSE']._serialized_end=650
+  _globals['_STARTED']._serialized_start=652
+  _globals['_STARTED']._serialized_end=720
+  _globals['_COMPLETION']._serialized_start=723
+  _globals['_COMPLETION']._serialized_end=909
+  _globals['_USAGE']._serialized_start=911
+  _globals['_USAGE']._serialized_end=976
+  _globals['_REASONSERVICE']._serialized_start=1102
+  _globals['_REASONSERVICE']._serialized_end=1204
 # @@protoc_insertion_point(module_scope)

@@ -22,7 +22,7 @@ FINISH_REASON_LENGTH: FinishReason
 FINISH_REASON_REFUSAL: FinishReason
 
 class ReasonRequest(_message.Message):
-    __slots__ = ("instruction", "text", "signals", "output_schema", "max_output_tokens", "temperature", "schema_problem")
+    __slots__ = ("instruction", "text", "signals", "output_schema", "max_output_tokens", "temperature", "schema_problem", "whole_answer")
     INSTRUCTION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SIGNALS_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class ReasonRequest(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_ANSWER_FIELD_NUMBER: _ClassVar[int]
     instruction: str
     text: str
     signals: _containers.RepeatedCompositeFieldContainer[_signal_pb2.Signal]
@@ -37,7 +38,8 @@ class ReasonRequest(_message.Message):
     max_output_tokens: int
     temperature: float
     schema_problem: str
-    def __init__(self, instruction: _Optional[str] = ..., text: _Optional[str] = ..., signals: _Optional[_Iterable[_Union[_signal_pb2.Signal, _Mapping]]] = ..., output_schema: _Optional[str] = ..., max_output_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., schema_problem: _Optional[str] = ...) -> None: ...
+    whole_answer: bool
+    def __init__(self, instruction: _Optional[str] = ..., text: _Optional[str] = ..., signals: _Optional[_Iterable[_Union[_signal_pb2.Signal, _Mapping]]] = ..., output_schema: _Optional[str] = ..., max_output_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., schema_problem: _Optional[str] = ..., whole_answer: bool = ...) -> None: ...
 
 class ReasonResponse(_message.Message):
     __slots__ = ("started", "text_delta", "completion")
