@@ -248,8 +248,14 @@ def sleeper():
         process.kill()
 
 
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+def becomes(pid: int, *, stopped: bool) -> bool:
+    """Wait until a process is stopped, or runs: a signal takes effect a moment after it was sent."""
+    stat = Path(f"/proc/{pid}/stat")
+    for _ in range(1000):
+        if (stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T") is stopped:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @pytest.mark.parametrize("name", ["kill", "crash-loop"])
@@ -261,14 +267,14 @@ def test_a_killed_process_is_gone(name, sleeper):
 def test_a_hanging_process_is_there_and_runs_when_the_fault_is_lifted(sleeper):
     fault = FAULTS["hang"]()
     fault.inject(sleeper)
-    assert state_of(sleeper.pid()) == "T"
+    assert becomes(sleeper.pid(), stopped=True)
     fault.lift()
-    assert state_of(sleeper.pid()) != "T"
+    assert becomes(sleeper.pid(), stopped=False)
 
 
 def test_a_slowed_process_runs_again_afterwards(sleeper):
     FAULTS["slow-down"]().inject(sleeper)
-    assert state_of(sleeper.pid()) != "T"
+    assert becomes(sleeper.pid(), stopped=False)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def _ray_flags() -> dict[str, str]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # this cluster's own, and no file in the home
         "RAY_enable_metrics_collection": "0",  # needs Ray's agent; replicas have their own metrics
         "RAY_DEDUP_LOGS": "0",
-        "RAY_worker_niceness": "0",  # Ray's 15 is for batch work; these processes answer people
+        # Ray's 15 is for batch work, and these processes answer people; the router, which waits for
+        # all of them with a deadline at hand, goes first
+        "RAY_worker_niceness": "5",
         # Ray would set the cores of the actor, 0; a service with more than one has its own
         **thread_environment(1),
     }
