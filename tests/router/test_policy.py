@@ -297,7 +297,7 @@ async def test_a_step_is_sent_the_fields_its_flow_names_and_nothing_else(mesh):
         "intent": {"text"},
         "entities": {"text", "locale", "time_zone", "reference_time"},
         "triage": {"text"},
-        "reasoner": {"instruction", "text", "signals", "max_output_tokens"},
+        "reasoner": {"instruction", "text", "signals", "max_output_tokens", "whole_answer"},
     }
     for name in ("intent", "entities", "triage"):
         assert "a document" not in "".join(bodies(mesh, name))
