@@ -25,6 +25,7 @@ __all__ = [
     "echo_settings",
     "end_child",
     "mesh",
+    "must_be_healthy",
     "serve_chain",
 ]
 
@@ -66,10 +67,19 @@ def mesh(
         with Supervisor(
             own, services=services, with_haproxy=with_haproxy, with_router=with_router
         ) as running:
-            for name, state in running.services.items():
-                if state["state"] != "healthy":
-                    raise Unavailable(f"the service {name} does not run: {state['message']}")
+            must_be_healthy(running)
             yield own.router_address, f"{own.host}:{own.ingress_port}"
+
+
+def must_be_healthy(running: Supervisor) -> None:
+    """Refuse a mesh of which a service does not run.
+
+    Raises:
+        Unavailable: One does not.
+    """
+    for name, state in running.services.items():
+        if state["state"] != "healthy":
+            raise Unavailable(f"the service {name} does not run: {state['message']}")
 
 
 @contextlib.contextmanager

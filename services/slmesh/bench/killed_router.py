@@ -22,8 +22,7 @@ import grpc
 from slmesh.api.route.v1 import route_pb2
 from slmesh.bench.chains import echo_settings
 from slmesh.bench.load import ECHO
-from slmesh.ledger.database import Database, Filter, database_url
-from slmesh.ledger.ledger import ledger_folder
+from slmesh.bench.recorded import recorded_decisions
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.client import Mesh
 from slmesh.mesh.contract import rpcs
@@ -81,7 +80,7 @@ async def kill_router(
                 await _load_and_kill(own, process, in_flight, answered)
                 on_progress(f"kill {number + 1} of {kills}: {len(answered) - before} answers")
             process = await _start(own)  # what the killed ones left is shipped by a living one
-            recorded = await _shipped(own, set(answered))
+            recorded = await recorded_decisions(own, ECHO, set(answered), _SHIP_S)
             process.terminate()
             await process.wait()
     return {
@@ -135,25 +134,6 @@ async def _start(settings: Settings) -> asyncio.subprocess.Process:
         raise Unavailable("the router does not start; see `python -m slmesh.router`")
     assert json.loads(told)["event"] == "serving"
     return process
-
-
-async def _shipped(settings: Settings, answered: set[str]) -> set[str]:
-    """Return what is recorded once every answer is, or when no more comes."""
-    end_s = time.monotonic() + _SHIP_S
-    recorded: set[str] = set()
-    while not answered <= recorded and time.monotonic() < end_s:
-        await asyncio.sleep(0.5)
-        recorded = await asyncio.to_thread(_recorded, settings)
-    return recorded
-
-
-def _recorded(settings: Settings) -> set[str]:
-    database = Database(database_url(settings.ledger_url, ledger_folder(settings)))
-    database.prepare()
-    try:
-        return {row["decision_id"] for row in database.rows(Filter(flow=ECHO))}
-    finally:
-        database.close()
 
 
 @contextlib.asynccontextmanager

@@ -6,12 +6,12 @@ What a call is, its side knows; here it is a coroutine of one number, the call's
 from __future__ import annotations
 
 import asyncio
-import math
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from slmesh.bench.quantiles import quantile
 from slmesh.mesh.errors import MeshError
 
 __all__ = ["Call", "Level", "measure_levels"]
@@ -78,7 +78,7 @@ async def measure_levels(
                 result = found[name][level]
                 result.failed += failed
                 result.p50_ms.append(statistics.median(times_ms))
-                result.p99_ms.append(times_ms[math.ceil(0.99 * len(times_ms)) - 1])
+                result.p99_ms.append(quantile(times_ms, 0.99))
                 result.per_second.append(len(times_ms) / elapsed_s)
     return {
         name: {level: result.medians() for level, result in by_level.items()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from slmesh.bench.drill.calls import Call, Outcome
+from slmesh.bench.quantiles import quantile
 
 __all__ = ["P99_RATIO", "Hit", "quantile_ms", "report"]
 
@@ -39,10 +39,8 @@ class Hit:
 
 def quantile_ms(calls: Iterable[Call], share: float) -> float | None:
     """Return the milliseconds that a share of the answered calls took at most; None without one."""
-    times_ms = sorted(call.ms for call in calls if call.outcome in _GIVEN)
-    if not times_ms:
-        return None
-    return times_ms[max(math.ceil(share * len(times_ms)) - 1, 0)]
+    times_ms = [call.ms for call in calls if call.outcome in _GIVEN]
+    return quantile(times_ms, share) if times_ms else None
 
 
 def report(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import tempfile
 import time
@@ -17,15 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from slmesh.bench.chains import echo_settings
+from slmesh.bench.chains import echo_settings, must_be_healthy
 from slmesh.bench.drill.accounting import Hit, report
 from slmesh.bench.drill.asking import FLOW, FLOW_TIMEOUT_S, FlowAnswers, asking_service, probing
 from slmesh.bench.drill.calls import Call, Outcome, Stream, run_load, saturation
 from slmesh.bench.drill.faults import FAULTS, Victim
 from slmesh.bench.drill.hog import is_shipped, write_drilled_services
 from slmesh.bench.machine import machine
-from slmesh.ledger.database import Database, Filter, database_url
-from slmesh.ledger.ledger import ledger_folder
+from slmesh.bench.recorded import recorded_decisions
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.client import Mesh
 from slmesh.mesh.errors import MeshError, NotFound, Unavailable
@@ -97,9 +97,7 @@ def run(
         )
         on_progress("start a mesh of the shipped services")
         with Supervisor(own, services=list(shipped)) as mesh:
-            for service, state in mesh.services.items():
-                if state["state"] != "healthy":
-                    raise Unavailable(f"the service {service} does not run: {state['message']}")
+            must_be_healthy(mesh)
             drill = _Drill(own, folder, shipped, options, on_progress)
             found = asyncio.run(drill.run(services, faults))
     return {
@@ -154,10 +152,9 @@ class _Drill:
                 for fault in faults
                 for service in services
             ]
-            every = [
-                call for calls in (undisturbed, *(hit.calls for hit in hits)) for call in calls
-            ]
-            recorded = await self._recorded(every)
+            every = itertools.chain(undisturbed, *(hit.calls for hit in hits))
+            answered = {call.decision_id for call in every if call.decision_id}
+            recorded = await recorded_decisions(settings, FLOW, answered, _SHIP_S)
         return {
             "flow_per_second_at_saturation": round(saturated, 1),
             "load": self._options.load,
@@ -258,16 +255,6 @@ class _Drill:
                 correct = correct + 1 if answer.outcome is Outcome.CORRECT else 0
             await asyncio.sleep(_PROBE_PAUSE_S)
 
-    async def _recorded(self, calls: Sequence[Call]) -> frozenset[str]:
-        """Return what the ledger has, once it has every answered decision or no more comes."""
-        answered = {call.decision_id for call in calls if call.decision_id}
-        end_s = time.monotonic() + _SHIP_S
-        recorded = await asyncio.to_thread(_decisions, self._settings)
-        while not answered <= recorded and time.monotonic() < end_s:
-            await asyncio.sleep(0.5)
-            recorded = await asyncio.to_thread(_decisions, self._settings)
-        return recorded
-
 
 class _Load:
     """Load for as long as a block runs, and until what is under way then has ended.
@@ -300,12 +287,3 @@ class _Load:
             self._left -= 1
             if self._left <= 0:
                 self.enough.set()
-
-
-def _decisions(settings: Settings) -> frozenset[str]:
-    database = Database(database_url(settings.ledger_url, ledger_folder(settings)))
-    database.prepare()
-    try:
-        return frozenset(row["decision_id"] for row in database.rows(Filter(flow=FLOW)))
-    finally:
-        database.close()
