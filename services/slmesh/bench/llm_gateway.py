@@ -2,8 +2,8 @@
 
 Behind both is the same local server with a fixed time for an answer. A client asks it directly, through
 LiteLLM, through the router and the reasoner (decisions are recorded), and through the reasoner alone,
-in turns in one run; what a way adds is its time less the direct one's. LiteLLM answers in one piece,
-which costs it least; the reasoner streams from the server, as it always does.
+in turns in one run; what a way adds is its time less the direct one's. All answer in one piece, as a
+router asks for whose client does not watch.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _reason(channel: grpc.aio.Channel) -> Call:
         request_serializer=reason_pb2.ReasonRequest.SerializeToString,
         response_deserializer=reason_pb2.ReasonResponse.FromString,
     )
-    request = reason_pb2.ReasonRequest(instruction=_INSTRUCTION, text=_TEXT)
+    request = reason_pb2.ReasonRequest(instruction=_INSTRUCTION, text=_TEXT, whole_answer=True)
     metadata = ((APPLICATION_KEY, "reasoner"),)
 
     async def call(_: int) -> None:
