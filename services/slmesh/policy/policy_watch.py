@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from slmesh.mesh.background import end
+from slmesh.mesh.background import end, repeat
 from slmesh.mesh.errors import MeshError
 from slmesh.mesh.metrics import Metrics
 from slmesh.mesh.settings import Settings
@@ -61,7 +61,8 @@ class PolicyWatch:
         """Begin to look; what has changed since the gate was opened is taken too."""
         self._metrics.policy_stale.set(0)
         self._on_health(True)
-        self._task = asyncio.create_task(self._run())
+        looking = repeat(self.look, self._interval_s, _log, "the policy cannot be looked at")
+        self._task = asyncio.create_task(looking)
 
     async def close(self) -> None:
         """Stop to look."""
@@ -97,11 +98,3 @@ class PolicyWatch:
 
     def _read(self) -> Judge:
         return Judge(load_policies(self._settings), self._gate.judge.targets)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                _log.exception("the policy cannot be looked at")
-            await asyncio.sleep(self._interval_s)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slmesh.mesh.background import end
+from slmesh.mesh.background import end, repeat
 from slmesh.mesh.errors import MeshError, NotFound
 from slmesh.mesh.file_stamp import Stamp, stamp_of
 from slmesh.mesh.metrics import Metrics
@@ -122,12 +122,8 @@ class FlowWatch:
             _log.info("flow is served", extra={"flow": name, "revision": flow.revision})
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval_s)
-            try:
-                await self.look()
-            except Exception:
-                _log.exception("flows cannot be looked at")
+        await asyncio.sleep(self._interval_s)
+        await repeat(self.look, self._interval_s, _log, "flows cannot be looked at")
 
 
 def kept_versions(settings: Settings, name: str) -> list[Path]:
