@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
 from slmesh.budgets.amounts import Amount, Limit
-from slmesh.budgets.spending import Exhausted, Spending, WindowState
+from slmesh.budgets.spending import Exhausted, Reservation, Spending, WindowState
 from slmesh.budgets.tables import RESERVATION, WINDOW
 from slmesh.ledger.database import Database
 
@@ -47,12 +48,26 @@ def _limits(**limit: int) -> dict[str, Limit]:
 
 
 def _state(spending: Spending, limits: dict[str, Limit], scope: str = "tenant:acme") -> WindowState:
-    return spending.demand(limits)[scope]
+    """Return how a budget stands after one more request that wants the reasoner and gets nothing."""
+    seen: dict[str, WindowState] = {}
+
+    def look(windows: Mapping[str, WindowState]) -> bool:
+        seen.update(windows)
+        return False
+
+    assert spending.reserve("acme looks", ONE, limits, 10, look) is None
+    return seen[scope]
+
+
+def _held(spending: Spending, id: str, limits: dict[str, Limit]) -> Reservation:
+    held = spending.reserve(id, ONE, limits, 10)
+    assert held is not None
+    return held
 
 
 def test_what_is_reserved_counts_and_what_is_settled_takes_its_place(spending: Spending) -> None:
     limits = _limits(tokens=250)
-    first = spending.reserve("acme a", ONE, limits, 10)
+    first = _held(spending, "acme a", limits)
     spending.reserve("acme b", ONE, limits, 10)
     with pytest.raises(Exhausted) as caught:
         spending.reserve("acme c", ONE, limits, 10)
@@ -61,7 +76,7 @@ def test_what_is_reserved_counts_and_what_is_settled_takes_its_place(spending: S
     assert caught.value.retry_s == HOUR
     spending.settle(first, Amount(1, 20, 10))
     assert _state(spending, limits).used == Amount(2, 120, 60)
-    assert spending.reserve("acme c", ONE, limits, 10).amount == ONE
+    assert _held(spending, "acme c", limits).amount == ONE
 
 
 @pytest.mark.parametrize("quantity", ["requests", "tokens", "usd_micros"])
@@ -75,7 +90,7 @@ def test_each_quantity_is_limited(spending: Spending, quantity: str) -> None:
 
 def test_answers_under_way_are_limited(spending: Spending) -> None:
     limits = _limits(concurrent=2)
-    first = spending.reserve("acme a", ONE, limits, 10)
+    first = _held(spending, "acme a", limits)
     spending.reserve("acme b", ONE, limits, 10)
     with pytest.raises(Exhausted) as caught:
         spending.reserve("acme c", ONE, limits, 10)
@@ -94,10 +109,10 @@ def test_all_budgets_are_charged_or_none(spending: Spending) -> None:
 
 def test_a_repeat_of_a_paid_request_spends_nothing(spending: Spending) -> None:
     limits = _limits(requests=1)
-    first = spending.reserve("acme a", ONE, limits, 10)
-    assert spending.reserve("acme a", ONE, limits, 10) == first
+    first = _held(spending, "acme a", limits)
+    assert _held(spending, "acme a", limits) == first
     spending.settle(first, ONE)
-    again = spending.reserve("acme a", ONE, limits, 10)
+    again = _held(spending, "acme a", limits)
     assert again.settled
     spending.settle(again, ONE)
     assert _state(spending, limits).used == ONE
@@ -105,8 +120,8 @@ def test_a_repeat_of_a_paid_request_spends_nothing(spending: Spending) -> None:
 
 def test_what_was_released_can_be_reserved_again(spending: Spending) -> None:
     limits = _limits(requests=1)
-    spending.release(spending.reserve("acme a", ONE, limits, 10))
-    assert not spending.reserve("acme a", ONE, limits, 10).settled
+    spending.release(_held(spending, "acme a", limits))
+    assert not _held(spending, "acme a", limits).settled
     assert _state(spending, limits).used == ONE
 
 
@@ -124,7 +139,7 @@ def test_a_dead_router_gives_back_when_its_lease_ends(
 
 def test_an_answer_after_its_lease_is_paid_for(spending: Spending, clock: Clock) -> None:
     limits = _limits(requests=5)
-    late = spending.reserve("acme a", ONE, limits, 10)
+    late = _held(spending, "acme a", limits)
     clock.now_s += 11
     assert _state(spending, limits).used == Amount()
     spending.settle(late, Amount(1, 60, 30))
@@ -134,8 +149,7 @@ def test_an_answer_after_its_lease_is_paid_for(spending: Spending, clock: Clock)
 def test_a_new_window_is_empty_and_knows_the_last_one(spending: Spending, clock: Clock) -> None:
     limits = _limits(requests=2)
     for name in ("a", "b"):
-        spending.demand(limits)
-        spending.settle(spending.reserve(f"acme {name}", ONE, limits, 10), Amount(1, 40, 20))
+        spending.settle(_held(spending, f"acme {name}", limits), Amount(1, 40, 20))
     clock.now_s += HOUR + 900
     state = _state(spending, limits)
     assert state.used == Amount()
@@ -155,7 +169,7 @@ def test_a_clock_that_is_set_back_opens_no_window_again(spending: Spending, cloc
 
 def test_what_is_reserved_is_no_measure_of_answers(spending: Spending) -> None:
     limits = _limits(requests=10)
-    spending.settle(spending.reserve("acme a", ONE, limits, 10), Amount(1, 30, 6))
+    spending.settle(_held(spending, "acme a", limits), Amount(1, 30, 6))
     spending.reserve("acme b", ONE, limits, 10)
     assert _state(spending, limits).mean == Amount(1, 30, 6)
 
@@ -173,6 +187,7 @@ def test_sixty_four_at_once_never_overrun(engine: sa.Engine, clock: Clock) -> No
         except Exhausted:
             return False
         if number % 3:
+            assert held is not None
             router.settle(held, Amount(1, 90, 45))
         return True
 

@@ -98,6 +98,7 @@ async def test_a_killed_routers_reservation_is_released_after_its_lease(start, d
     assert outcomes([await second.route(text())]) == ["EXHAUSTED"]
     with database.begin() as connection:  # the lease is a minute and a half: let it be over
         connection.execute(sa.update(RESERVATION).values(expires_s=RESERVATION.c.expires_s - 100))
+    await asyncio.sleep(1.1)  # a router looks for dead reservations once a second
     answered = await second.route(text())
     assert answered.path == pb.PATH_ESCALATED
     assert outcomes([await second.route(text())]) == ["EXHAUSTED"]

@@ -14,17 +14,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Row
 
 from slmesh.budgets.amounts import Amount, Limit
-from slmesh.budgets.tables import RESERVATION, WINDOW
+from slmesh.budgets.statements import (
+    ACTIVE,
+    CHANGE_WINDOW,
+    DEAD,
+    END,
+    NEWEST_WINDOWS,
+    OF_REQUEST,
+    RELEASED,
+    RENEW,
+    SETTLED,
+    UNDER_WAY,
+    changed,
+    open_window,
+    set_aside,
+)
+from slmesh.budgets.tables import RESERVATION
 
 __all__ = ["Exhausted", "Reservation", "Spending", "WindowState"]
 
-_ACTIVE, _SETTLED, _RELEASED = "active", "settled", "released"
 _SWEPT = 100
 """Dead reservations released by one call: more would keep it waiting."""
+
+_SWEEP_S = 1.0
+"""How often one router looks for them; their leases are tens of seconds long."""
 
 
 @dataclass(frozen=True)
@@ -100,37 +116,19 @@ class Spending:
         self._engine = engine
         self._prepare = prepare
         self._now_s = now_s
-        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-        self._insert = dialect.insert
-
-    def demand(self, limits: Mapping[str, Limit]) -> dict[str, WindowState]:
-        """Count one request that wants the reasoner, and return the state of its budgets.
-
-        Args:
-            limits: The budgets it counts against, by scope.
-        """
-        self._sweep()
-        with self._transaction() as connection:
-            now_s = self._now_s()
-            states = {}
-            for scope, limit in sorted(limits.items()):
-                start_s = self._window(connection, scope, limit, now_s)
-                row = connection.execute(
-                    update(WINDOW)
-                    .where(*_of(scope, start_s))
-                    .values(demand=WINDOW.c.demand + 1)
-                    .returning(*WINDOW.c)
-                ).one()
-                last = connection.execute(
-                    select(WINDOW).where(*_of(scope, start_s - limit.window_s))
-                ).one_or_none()
-                states[scope] = _state(row, last, limit, now_s)
-            return states
+        self._open_window = open_window(engine.dialect.name)
+        self._set_aside = set_aside(engine.dialect.name)
+        self._swept_s = float("-inf")
 
     def reserve(
-        self, id: str, amount: Amount, limits: Mapping[str, Limit], lease_s: float
-    ) -> Reservation:
-        """Set aside the most that the answer to a request may take.
+        self,
+        id: str,
+        amount: Amount,
+        limits: Mapping[str, Limit],
+        lease_s: float,
+        wanted: Callable[[Mapping[str, WindowState]], bool] = lambda windows: True,
+    ) -> Reservation | None:
+        """Count a request that wants the reasoner, and set aside the most its answer may take.
 
         A repeat of a request that has a reservation gets that one, with a new lease; of one that
         was settled, it gets one that takes nothing.
@@ -140,153 +138,116 @@ class Spending:
             amount: The most.
             limits: The budgets it counts against, by scope.
             lease_s: Seconds after which it is released unless it was settled.
+            wanted: Is told how the budgets stand, this request counted, and returns whether
+                anything is to be set aside.
+
+        Returns:
+            The reservation; None when it is not wanted.
 
         Raises:
             Exhausted: One of the budgets does not hold it; nothing was set aside.
         """
-        self._sweep()
+        now_s = self._now_s()
+        self._sweep(now_s)
         with self._transaction() as connection:
-            now_s = self._now_s()
-            starts = {
+            found = {
                 scope: self._window(connection, scope, limit, now_s)
                 for scope, limit in sorted(limits.items())
             }
-            known = self._known(connection, id, now_s + lease_s)
+            states = {
+                scope: _state(row, last, limits[scope], now_s)
+                for scope, (row, last) in found.items()
+            }
+            if not wanted(states):
+                return None
+            known = _known(connection, id, now_s + lease_s)
             if known is not None:
                 return known
-            for scope, start_s in starts.items():
-                self._take(connection, scope, start_s, limits[scope], amount, now_s)
-                values = {"id": id, "scope": scope, "start_s": start_s, "state": _ACTIVE}
-                values |= {"expires_s": now_s + lease_s} | vars(amount)
-                insert = self._insert(RESERVATION).values(**values)
-                connection.execute(
-                    insert.on_conflict_do_update(index_elements=["id", "scope"], set_=values)
-                )
-            return Reservation(id, amount)
+            exhausted = next(
+                (
+                    over
+                    for scope, state in states.items()
+                    if (over := _over(connection, state, limits[scope], amount, now_s))
+                ),
+                None,
+            )
+            if exhausted is None:
+                for state in states.values():
+                    self._take(connection, id, state, amount, now_s + lease_s)
+        if exhausted is not None:  # here, so that the request is counted all the same
+            raise exhausted
+        return Reservation(id, amount)
 
     def settle(self, reservation: Reservation, actual: Amount) -> None:
         """Put what an answer really took in the place of what was set aside for it.
 
         A reservation whose lease has passed is settled too: the answer was given, so it is paid for.
         """
-        self._end(reservation.id, _SETTLED, actual)
+        self._end(reservation.id, SETTLED, actual)
 
     def release(self, reservation: Reservation) -> None:
         """Give back what was set aside; the reasoner was not used."""
-        self._end(reservation.id, _RELEASED, Amount())
+        self._end(reservation.id, RELEASED, Amount())
+
+    def _window(
+        self, connection: Connection, scope: str, limit: Limit, now_s: float
+    ) -> tuple[Row[Any], Row[Any] | None]:
+        """Count a request in the present window; returns it, locked, and the one before it."""
+        start_s = int(now_s // limit.window_s) * limit.window_s
+        newest = connection.execute(NEWEST_WINDOWS, {"of_scope": scope}).all()
+        if not newest or newest[0].start_s < start_s:
+            connection.execute(self._open_window, {"scope": scope, "start_s": start_s})
+        else:  # a later one when the clock was set back: what is spent stays spent
+            start_s = newest[0].start_s
+        row = connection.execute(CHANGE_WINDOW, changed(scope, start_s, demand=1)).one()
+        before_s = start_s - limit.window_s
+        return row, next((one for one in newest if one.start_s == before_s), None)
+
+    def _take(
+        self, connection: Connection, id: str, state: WindowState, amount: Amount, expires_s: float
+    ) -> None:
+        change = changed(
+            state.scope,
+            state.start_s,
+            reserved_tokens=amount.tokens,
+            reserved_usd_micros=amount.usd_micros,
+            **vars(amount),
+        )
+        connection.execute(CHANGE_WINDOW, change)
+        values = {"id": id, "scope": state.scope, "start_s": state.start_s, "state": ACTIVE}
+        connection.execute(self._set_aside, {**values, "expires_s": expires_s, **vars(amount)})
 
     def _end(self, id: str, state: str, actual: Amount) -> None:
         with self._transaction() as connection:
-            rows = connection.execute(
-                select(RESERVATION).where(RESERVATION.c.id == id).order_by(RESERVATION.c.scope)
-            ).all()
-            for row in rows:
-                if row.state == _SETTLED:
+            for row in connection.execute(OF_REQUEST, {"of_id": id}).all():
+                if row.state == SETTLED:
                     continue
-                reserved = _amount(row) if row.state == _ACTIVE else Amount()
-                self._end_one(connection, row, state, reserved, actual)
+                reserved = _amount(row) if row.state == ACTIVE else Amount()
+                _end_one(connection, row, state, reserved, actual)
 
-    def _end_one(
-        self, connection: Connection, row: Row[Any], state: str, reserved: Amount, actual: Amount
-    ) -> None:
-        change = actual - reserved
-        paid = state == _SETTLED
-        connection.execute(
-            update(WINDOW)
-            .where(*_of(row.scope, row.start_s))
-            .values(
-                requests=WINDOW.c.requests + change.requests,
-                tokens=WINDOW.c.tokens + change.tokens,
-                usd_micros=WINDOW.c.usd_micros + change.usd_micros,
-                reserved_tokens=WINDOW.c.reserved_tokens - reserved.tokens,
-                reserved_usd_micros=WINDOW.c.reserved_usd_micros - reserved.usd_micros,
-                answers=WINDOW.c.answers + int(paid),
-            )
-        )
-        connection.execute(
-            update(RESERVATION)
-            .where(RESERVATION.c.id == row.id, RESERVATION.c.scope == row.scope)
-            .values(state=state, **vars(actual))
-        )
-
-    def _known(self, connection: Connection, id: str, expires_s: float) -> Reservation | None:
-        rows = connection.execute(select(RESERVATION).where(RESERVATION.c.id == id)).all()
-        if any(row.state == _SETTLED for row in rows):
-            return Reservation(id, Amount(), settled=True)
-        if not rows or any(row.state != _ACTIVE for row in rows):
-            return None
-        connection.execute(
-            update(RESERVATION).where(RESERVATION.c.id == id).values(expires_s=expires_s)
-        )
-        return Reservation(id, _amount(rows[0]))
-
-    def _take(
-        self,
-        connection: Connection,
-        scope: str,
-        start_s: int,
-        limit: Limit,
-        amount: Amount,
-        now_s: float,
-    ) -> None:
-        row = connection.execute(
-            update(WINDOW)
-            .where(*_of(scope, start_s))
-            .values(
-                requests=WINDOW.c.requests + amount.requests,
-                tokens=WINDOW.c.tokens + amount.tokens,
-                usd_micros=WINDOW.c.usd_micros + amount.usd_micros,
-                reserved_tokens=WINDOW.c.reserved_tokens + amount.tokens,
-                reserved_usd_micros=WINDOW.c.reserved_usd_micros + amount.usd_micros,
-            )
-            .returning(*WINDOW.c)
-        ).one()
-        quantity = limit.exceeded(_amount(row))
-        if quantity:
-            ends_s = start_s + limit.window_s
-            raise Exhausted(scope, quantity, getattr(limit, quantity), max(ends_s - now_s, 1.0))
-        if limit.concurrent is not None:
-            # the row of the window is locked by now, so nobody counts beside us
-            under_way = connection.execute(
-                select(func.count())
-                .select_from(RESERVATION)
-                .where(RESERVATION.c.scope == scope, RESERVATION.c.state == _ACTIVE)
-            ).scalar_one()
-            if under_way >= limit.concurrent:
-                raise Exhausted(scope, "concurrent", limit.concurrent, 1.0)
-
-    def _window(self, connection: Connection, scope: str, limit: Limit, now_s: float) -> int:
-        """Return the start of the present window, and make its row."""
-        start_s = int(now_s // limit.window_s) * limit.window_s
-        latest = connection.execute(
-            select(func.max(WINDOW.c.start_s)).where(WINDOW.c.scope == scope)
-        ).scalar_one()
-        if latest is not None and latest > start_s:
-            return int(latest)  # the clock was set back: what is spent stays spent
-        connection.execute(
-            self._insert(WINDOW).values(scope=scope, start_s=start_s).on_conflict_do_nothing()
-        )
-        return start_s
-
-    def _sweep(self) -> None:
+    def _sweep(self, now_s: float) -> None:
         """Release reservations whose time has passed.
 
         In a transaction of its own, because it locks windows in an order of its own.
         """
+        if 0 <= now_s - self._swept_s < _SWEEP_S:
+            return
         self._prepare()
-        now_s = self._now_s()
-        dead = select(RESERVATION).where(
-            RESERVATION.c.state == _ACTIVE, RESERVATION.c.expires_s < now_s
-        )
         with self._engine.connect() as connection:
-            if connection.execute(dead.limit(1)).first() is None:
-                return
-        with self._transaction() as connection:
-            rows = connection.execute(
-                dead.order_by(RESERVATION.c.scope).limit(_SWEPT).with_for_update(skip_locked=True)
-            ).all()
-            for row in rows:
-                self._end_one(connection, row, _RELEASED, _amount(row), Amount())
+            dead = connection.execute(DEAD.limit(1), {"of_now": now_s}).first()
+        if dead is not None:
+            with self._transaction() as connection:
+                rows = connection.execute(
+                    DEAD.order_by(RESERVATION.c.scope)
+                    .limit(_SWEPT)
+                    .with_for_update(skip_locked=True),
+                    {"of_now": now_s},
+                ).all()
+                for row in rows:
+                    _end_one(connection, row, RELEASED, _amount(row), Amount())
+                if len(rows) == _SWEPT:
+                    return  # there may be more, for the next call
+        self._swept_s = now_s
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -295,8 +256,47 @@ class Spending:
             yield connection
 
 
-def _of(scope: str, start_s: int) -> tuple[Any, ...]:
-    return (and_(WINDOW.c.scope == scope, WINDOW.c.start_s == start_s),)
+def _known(connection: Connection, id: str, expires_s: float) -> Reservation | None:
+    """Return the reservation that a request has already, with a new lease."""
+    rows = connection.execute(OF_REQUEST, {"of_id": id}).all()
+    if any(row.state == SETTLED for row in rows):
+        return Reservation(id, Amount(), settled=True)
+    if not rows or any(row.state != ACTIVE for row in rows):
+        return None
+    connection.execute(RENEW, {"of_id": id, "new_expires_s": expires_s})
+    return Reservation(id, _amount(rows[0]))
+
+
+def _over(
+    connection: Connection, state: WindowState, limit: Limit, amount: Amount, now_s: float
+) -> Exhausted | None:
+    """Return why a budget does not hold an amount more, or None."""
+    quantity = limit.exceeded(state.used + amount)
+    if quantity:
+        ends_s = state.start_s + limit.window_s
+        return Exhausted(state.scope, quantity, getattr(limit, quantity), max(ends_s - now_s, 1.0))
+    if limit.concurrent is not None:
+        # the row of the window is locked by now, so nobody counts beside us
+        under_way = connection.execute(UNDER_WAY, {"of_scope": state.scope}).scalar_one()
+        if under_way >= limit.concurrent:
+            return Exhausted(state.scope, "concurrent", limit.concurrent, 1.0)
+    return None
+
+
+def _end_one(
+    connection: Connection, row: Row[Any], state: str, reserved: Amount, actual: Amount
+) -> None:
+    change = changed(
+        row.scope,
+        row.start_s,
+        answers=int(state == SETTLED),
+        reserved_tokens=-reserved.tokens,
+        reserved_usd_micros=-reserved.usd_micros,
+        **vars(actual - reserved),
+    )
+    connection.execute(CHANGE_WINDOW, change)
+    values = {f"new_{name}": value for name, value in vars(actual).items()}
+    connection.execute(END, {"of_id": row.id, "of_scope": row.scope, "new_state": state, **values})
 
 
 def _amount(row: Row[Any]) -> Amount:

@@ -72,7 +72,7 @@ class Escalation:
     def close(self) -> None:
         """Let the budgets' database go; it may block."""
         if self._budgets is not None:
-            self._budgets.dispose()
+            self._budgets.close()
 
     async def run(
         self,
@@ -154,7 +154,7 @@ class Escalation:
         finally:
             usage = asked.usage if asked is not None else None
             unused = asked is not None and asked.unused
-            await self._budgets.close(grant, usage, unused=unused)
+            self._budgets.settle(grant, usage, unused=unused)
 
     async def _ask(
         self,

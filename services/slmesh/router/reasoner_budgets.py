@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,9 @@ class Grant:
 class ReasonerBudgets:
     """The budgets of a mesh at work.
 
+    One thread does all that concerns spending, in the order it is asked: two would only wait for each
+    other at the database, and a request finds settled what this router has answered before it.
+
     Args:
         budgets: What may be spent.
         spending: What was.
@@ -117,7 +121,8 @@ class ReasonerBudgets:
         *,
         dispose: Callable[[], None] = lambda: None,
     ) -> None:
-        self.dispose = dispose
+        self._dispose = dispose
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="budgets")
         self._budgets = budgets
         self._spending = spending
         self._prices = prices
@@ -148,18 +153,24 @@ class ReasonerBudgets:
             return Grant(state)
         price = self._prices.of(run.flow)
         most = _most(request, price)
-        try:
-            windows = await asyncio.to_thread(self._spending.demand, limits)
+        assert run.flow.reasoner is not None
+        floor = run.flow.reasoner.quality_floor
+        kept_by = ""
+
+        def wanted(windows: Mapping[str, WindowState]) -> bool:
+            nonlocal kept_by
             kept_by = self._pace(state, windows, limits, expected_gain, most)
-            assert run.flow.reasoner is not None
-            if kept_by and 1.0 - expected_gain >= run.flow.reasoner.quality_floor:
-                return _denied(state, route_pb2.BUDGET_OUTCOME_KEPT, kept_by)
-            reservation = await asyncio.to_thread(
+            return not kept_by or 1.0 - expected_gain < floor
+
+        try:
+            reservation = await asyncio.get_running_loop().run_in_executor(
+                self._writer,
                 self._spending.reserve,
                 f"{tenant} {decision.request_id}",
                 most,
                 limits,
                 max(run.context.remaining_s() or 0.0, 0.0) + _GRACE_S,
+                wanted,
             )
         except Exhausted as exhausted:
             state.quantity = exhausted.quantity
@@ -169,16 +180,17 @@ class ReasonerBudgets:
         except (SQLAlchemyError, FailedPrecondition) as error:
             _log.error("budgets cannot be read", extra={"error": type(error).__name__})
             return _denied(state, route_pb2.BUDGET_OUTCOME_UNAVAILABLE, "")
+        if reservation is None:
+            return _denied(state, route_pb2.BUDGET_OUTCOME_KEPT, kept_by)
         state.outcome = route_pb2.BUDGET_OUTCOME_GRANTED
         return Grant(state, reservation, price)
 
-    async def close(
-        self, grant: Grant, usage: reason_pb2.Usage | None, *, unused: bool = False
-    ) -> None:
+    def settle(self, grant: Grant, usage: reason_pb2.Usage | None, *, unused: bool = False) -> None:
         """Put what an answer took in the place of what was reserved, or give that back.
 
-        It is done even when the request is cancelled meanwhile. When the database does not answer,
-        the reservation stays until its lease ends.
+        Nobody waits for it: the reply does not need it, and until it is done the whole reservation
+        counts. When the router dies before, or the database does not answer, the reservation stays
+        until its lease ends.
 
         Args:
             grant: The grant.
@@ -188,12 +200,14 @@ class ReasonerBudgets:
         """
         if grant.reservation is None or grant.reservation.settled:
             return
-        closing = asyncio.ensure_future(
-            asyncio.to_thread(self._close, grant.reservation, grant.price, usage, unused)
-        )
-        await asyncio.shield(closing)
+        self._writer.submit(self._settle, grant.reservation, grant.price, usage, unused)
 
-    def _close(
+    def close(self) -> None:
+        """Settle what there is to settle, and let the database of spending go; it may block."""
+        self._writer.shutdown()
+        self._dispose()
+
+    def _settle(
         self,
         reservation: Reservation,
         price: Price | None,
@@ -215,7 +229,7 @@ class ReasonerBudgets:
                     extra={"tokens": tokens, "reserved": reservation.amount.tokens},
                 )
             self._spending.settle(reservation, Amount(1, tokens, cost.usd_micros))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, FailedPrecondition) as error:
             _log.error("spending cannot be written", extra={"error": type(error).__name__})
 
     def _pace(
