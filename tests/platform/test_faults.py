@@ -161,7 +161,7 @@ async def test_a_killed_router_comes_back(mesh):
 def test_every_path_of_the_mesh_is_its_own(mesh):
     session = mesh.supervisor.state.read()["children"]["ray"]["session"]
     commands = [command_of(pid) for pid in session_members(session)]
-    # Two for a while after a restart: the one that a reload replaced serves its connections to their end.
+    # two for a while after a restart: the one that was replaced serves its connections to their end
     haproxies = [line for line in commands if "/haproxy " in line]
     short_dir = mesh.settings.state_dir / "ray"
     assert haproxies

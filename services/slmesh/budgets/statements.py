@@ -1,4 +1,4 @@
-"""The statements of spending, made once: to build one takes SQLAlchemy longer than SQLite takes to run it.
+"""The statements of spending, made once: to build one takes longer than to run it.
 
 Parameters that begin with ``of_`` find rows; the others are what is written.
 """
