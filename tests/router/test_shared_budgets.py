@@ -46,6 +46,16 @@ def rows(database, table):
         return connection.execute(sa.select(table)).all()
 
 
+async def settled(database):
+    """Return the reservations once none is under way: answers are settled behind the reply."""
+    async with asyncio.timeout(20):
+        while True:
+            found = rows(database, RESERVATION)
+            if all(row.state != "active" for row in found):
+                return found
+            await asyncio.sleep(0.02)
+
+
 def text():
     """Return a text that wants the reasoner and was not asked before, so that nothing is cached."""
     return f"something else {uuid.uuid4().hex}"
@@ -69,10 +79,11 @@ async def test_two_routers_never_overrun_a_tenants_budget(start, database):
         "EXHAUSTED", "EXHAUSTED",
     ]  # fmt: skip
     assert len(reasoner.requests) == granted == 20
+    reservations = await settled(database)
     (window,) = rows(database, WINDOW)
     assert (window.requests, window.tokens, window.answers) == (20, 20 * 150, 20)
     assert window.reserved_tokens == 0
-    assert {row.state for row in rows(database, RESERVATION)} == {"settled"}
+    assert {row.state for row in reservations} == {"settled"}
 
 
 async def killed_while_it_asks(router, request_id):
@@ -102,9 +113,9 @@ async def test_a_killed_routers_reservation_is_released_after_its_lease(start, d
     answered = await second.route(text())
     assert answered.path == pb.PATH_ESCALATED
     assert outcomes([await second.route(text())]) == ["EXHAUSTED"]
+    states = {row.id: row.state for row in await settled(database)}
     (window,) = rows(database, WINDOW)
     assert (window.requests, window.tokens, window.reserved_tokens) == (1, 150, 0)
-    states = {row.id: row.state for row in rows(database, RESERVATION)}
     assert states == {held.id: "released", f"default {answered.request_id}": "settled"}
 
 
@@ -115,8 +126,24 @@ async def test_a_repeat_of_what_a_killed_router_had_begun_spends_once(start, dat
     await killed_while_it_asks(first, request_id)
     answered = await second.route(text(), request_id=request_id)
     assert answered.path == pb.PATH_ESCALATED
+    await settled(database)
     (window,) = rows(database, WINDOW)
     assert (window.requests, window.tokens, window.reserved_tokens) == (1, 150, 0)
+
+
+async def test_a_request_that_was_given_up_while_it_waited_gives_its_budget_back(start, database):
+    router = await start("tenants: {default: {requests: 1}}")
+    assert outcomes([await router.route(text())]) == ["GRANTED"]
+    await settled(database)
+    with database.begin() as connection:
+        connection.execute(sa.update(WINDOW).values(requests=0))
+        # the row is locked: who reserves has to wait
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(router.route(text()), 1.5)
+    async with asyncio.timeout(20):
+        while {row.state for row in rows(database, RESERVATION)} != {"settled", "released"}:
+            await asyncio.sleep(0.05)
+    assert outcomes([await router.route(text())]) == ["GRANTED"]
 
 
 async def test_a_router_that_has_stopped_holds_no_connection(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,16 +162,19 @@ class ReasonerBudgets:
             kept_by = self._pace(state, windows, limits, expected_gain, most)
             return not kept_by or 1.0 - expected_gain < floor
 
+        reserving = self._writer.submit(
+            self._spending.reserve,
+            f"{tenant} {decision.request_id}",
+            most,
+            limits,
+            max(run.context.remaining_s() or 0.0, 0.0) + _GRACE_S,
+            wanted,
+        )
         try:
-            reservation = await asyncio.get_running_loop().run_in_executor(
-                self._writer,
-                self._spending.reserve,
-                f"{tenant} {decision.request_id}",
-                most,
-                limits,
-                max(run.context.remaining_s() or 0.0, 0.0) + _GRACE_S,
-                wanted,
-            )
+            reservation = await asyncio.wrap_future(reserving)
+        except asyncio.CancelledError:
+            reserving.add_done_callback(self._give_back)
+            raise
         except Exhausted as exhausted:
             state.quantity = exhausted.quantity
             return _denied(
@@ -200,18 +203,27 @@ class ReasonerBudgets:
         """
         if grant.reservation is None or grant.reservation.settled:
             return
-        self._writer.submit(self._settle, grant.reservation, grant.price, usage, unused)
+        self._writer.submit(self._settle, grant.reservation, grant.price, usage, unused=unused)
 
     def close(self) -> None:
         """Settle what there is to settle, and let the database of spending go; it may block."""
         self._writer.shutdown()
         self._dispose()
 
+    def _give_back(self, reserving: Future[Reservation | None]) -> None:
+        """Release what was reserved for a request that was cancelled meanwhile."""
+        if reserving.cancelled() or reserving.exception() is not None:
+            return
+        reservation = reserving.result()
+        if reservation is not None and not reservation.settled:
+            self._settle(reservation, None, None, unused=True)
+
     def _settle(
         self,
         reservation: Reservation,
         price: Price | None,
         usage: reason_pb2.Usage | None,
+        *,
         unused: bool,
     ) -> None:
         try:
