@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.router.mesh_services import give_time
 
 from slmesh.api.route.v1 import route_pb2 as pb
+from slmesh.platform.mesh_status import status
+from slmesh.platform.state import MeshState
 
 NO_DIRECT = '@id("no-direct") forbid (principal is Direct, action, resource);'
 NO_TRIAGE = '@id("no-triage") forbid (principal, action, resource == Model::"triage");'
@@ -32,11 +32,13 @@ def write(mesh, text):
     (mesh.settings.policy_path[0] / "x.cedar").write_text(text)
 
 
-async def health(mesh):
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.router.port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service="policy"))
-        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+async def problems(mesh):
+    """Return what the status says that the router serves without, or with an older version of."""
+    known = {"router": {"address": f"127.0.0.1:{mesh.router.port}"}}
+    MeshState(mesh.settings.state_dir).write(known)
+    found = await asyncio.to_thread(status, mesh.settings)
+    assert found.router.state == "healthy"
+    return [problem.partition(":")[0] for problem in found.router.problems]
 
 
 async def under_load(mesh, until):
@@ -61,18 +63,29 @@ async def test_a_changed_policy_is_taken_without_dropping_a_request(mesh):
     assert codes == {("triage", "POLICY_DENIED")}
 
 
-async def test_a_wrong_policy_is_told_by_the_health_service(mesh):
-    assert await health(mesh) == "SERVING"
+async def test_a_wrong_policy_and_a_wrong_flow_are_told_by_the_status(mesh):
+    assert await problems(mesh) == []
     before = (await mesh.route("arrive")).receipt.policy_revision
     write(mesh, "permit (")
     async with asyncio.timeout(30):
-        while await health(mesh) == "SERVING":
+        while not (told := await problems(mesh)):
             await asyncio.sleep(0.1)
+    assert told == ["a changed policy is refused, and the one before it is in force"]
     decision = await mesh.route("arrive")
     assert (decision.path, decision.receipt.policy_revision) == (pb.PATH_SMALL, before)
     write(mesh, NO_DIRECT)
+    (flow,) = mesh.settings.flow_path[0].glob("*.yaml")
+    right = flow.read_text()
+    flow.write_text("name: [")
+    await mesh.router._watch.look()
     async with asyncio.timeout(30):
-        while await health(mesh) != "SERVING":
+        while "policy" in " ".join(told) or not told:
+            told = await problems(mesh)
+    assert told == ["a changed flow is refused, and the version before it serves"]
+    flow.write_text(right)
+    await mesh.router._watch.look()
+    async with asyncio.timeout(30):
+        while await problems(mesh):
             await asyncio.sleep(0.1)
 
 

@@ -124,6 +124,8 @@ def _print_status(found: MeshStatus) -> None:
             ),
         ],
     )  # fmt: skip
+    for problem in router.problems:
+        console.print(f"  router: {problem}", highlight=False)
     for service in found.services:
         if service.message:
             console.print(f"  {service.name}: {service.message}", highlight=False)

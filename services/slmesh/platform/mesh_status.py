@@ -12,6 +12,7 @@ from typing import Any
 
 from slmesh.mesh.catalog import discover
 from slmesh.mesh.replica_record import ReplicaRecord, failures, read_records
+from slmesh.mesh.router_parts import FLOWS, LEDGER, POLICY
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.transport import channel_credentials
 from slmesh.platform.measured import Requests, read_metrics, requests_by_service
@@ -20,6 +21,13 @@ from slmesh.platform.service_health import HealthChecks
 from slmesh.platform.state import MeshState
 
 __all__ = ["MeshStatus", "RouterStatus", "ServiceStatus", "status"]
+
+
+_PROBLEMS = {
+    FLOWS: "a changed flow is refused, and the version before it serves: `slmesh flows validate`",
+    POLICY: "a changed policy is refused, and the one before it is in force: `slmesh policy validate`",
+    LEDGER: "the ledger's database takes no records; they wait on the router's disk",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +80,7 @@ class RouterStatus:
         errors: Those not answered with OK.
         p50_ms: Median time, estimated within histogram buckets.
         p99_ms: The same for 99 of 100 requests.
+        problems: What it serves without, or with an older version of, and what tells more.
     """
 
     state: str
@@ -80,6 +89,7 @@ class RouterStatus:
     errors: int
     p50_ms: float | None
     p99_ms: float | None
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +199,11 @@ def _service(
 
 def _router(settings: Settings, told: Mapping[str, Any], requests: Requests) -> RouterStatus:
     address = str(told.get("address") or f"{settings.host}:{settings.router_port}") if told else ""
-    healthy = False
+    healthy, broken = False, []
     if address:
         checks = HealthChecks(address, channel_credentials(settings.tls_root))
         healthy = checks.run([""])[""]
+        broken = checks.broken(_PROBLEMS) if healthy else []
         checks.close()
     return RouterStatus(
         state="healthy" if healthy else "down",
@@ -201,6 +212,7 @@ def _router(settings: Settings, told: Mapping[str, Any], requests: Requests) -> 
         errors=requests.errors,
         p50_ms=requests.quantile_ms(0.5),
         p99_ms=requests.quantile_ms(0.99),
+        problems=tuple(_PROBLEMS[part] for part in broken),
     )
 
 

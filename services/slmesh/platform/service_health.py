@@ -50,17 +50,31 @@ class HealthChecks:
             )
             for service in services
         }
-        return {service: _serves(call) for service, call in calls.items()}
+        return {service: _status(call) == "SERVING" for service, call in calls.items()}
+
+    def broken(self, parts: Iterable[str]) -> list[str]:
+        """Return which parts of the process behind the address are told not to serve.
+
+        Args:
+            parts: Names of its own health service; one it does not know is not broken.
+        """
+        calls = {
+            part: self._check.future(
+                health_pb2.HealthCheckRequest(service=part), timeout=_TIMEOUT_S
+            )
+            for part in parts
+        }
+        return [part for part, call in calls.items() if _status(call) == "NOT_SERVING"]
 
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
 
 
-def _serves(call: Any) -> bool:
+def _status(call: Any) -> str:
+    """Return what a check has answered; "" when it failed, as for a name that is not known."""
     try:
         response = call.result()
     except grpc.RpcError:
-        return False
-    serving = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
-    return bool(response.status == serving)
+        return ""
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))

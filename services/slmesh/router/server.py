@@ -28,6 +28,7 @@ from slmesh.mesh.contract import rpcs
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.manifest import Manifest
 from slmesh.mesh.metrics import Metrics
+from slmesh.mesh.router_parts import FLOWS, LEDGER, POLICY
 from slmesh.mesh.settings import Settings
 from slmesh.mesh.tracing import Tracing
 from slmesh.mesh.transport import GrpcTransport
@@ -54,13 +55,6 @@ from slmesh.router.wire_handlers import RouterHandlers
 __all__ = ["RouterServer"]
 
 _log = logging.getLogger(__name__)
-
-FLOWS = "flows"
-"""Under this name the health service tells whether every flow is served as its file declares it."""
-POLICY = "policy"
-"""Under this name it tells whether the policy is in force as its files say."""
-LEDGER = "ledger"
-"""Under this name the router's health service tells whether the ledger's database takes records."""
 
 _PENDING_CALLS = 100_000
 
