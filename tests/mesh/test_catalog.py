@@ -41,14 +41,18 @@ def test_an_unknown_service_suggests_the_nearest(tmp_path):
 
 
 def test_an_entry_point_brings_a_package_of_services(tmp_path, monkeypatch):
-    plugin = tmp_path / "site" / "slmesh_plugin"
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.setattr(sys, "path", [str(site), *sys.path])
+    assert "plugged" not in discover(settings_for(tmp_path / "none"))
+    # installed while the process runs
+    plugin = site / "slmesh_plugin"
     write_service(plugin, "plugged")
     (plugin / "__init__.py").write_text("raise RuntimeError('finding must not import')\n")
-    info = tmp_path / "site" / "slmesh_plugin-1.dist-info"
+    info = site / "slmesh_plugin-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slmesh-plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[slmesh.services]\nplugin = slmesh_plugin\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
     assert "plugged" in discover(settings_for(tmp_path / "none"))
 
 

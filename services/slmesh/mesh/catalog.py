@@ -8,11 +8,13 @@ service folders. Bundles lie in any of these folders, or in its folder ``models`
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -150,7 +152,8 @@ def _service_folders(settings: Settings) -> list[Path]:
 
 def _entry_point_folders() -> list[Path]:
     folders = []
-    for entry_point in entry_points(group=_GROUP):
+    places = tuple((place, _change_time_ns(Path(place))) for place in sys.path)
+    for entry_point in _entry_points_at(places):
         spec = importlib.util.find_spec(entry_point.module)
         if spec is None:
             raise FailedPrecondition(
@@ -161,6 +164,19 @@ def _entry_point_folders() -> list[Path]:
         locations = spec.submodule_search_locations or [str(Path(spec.origin or "").parent)]
         folders += [Path(location) for location in locations]
     return folders
+
+
+@functools.lru_cache(maxsize=1)
+def _entry_points_at(_places: tuple[tuple[str, int], ...]) -> Sequence[EntryPoint]:
+    """Return our entry points: each installed package is read, so only when a place has changed."""
+    return tuple(entry_points(group=_GROUP))
+
+
+def _change_time_ns(place: Path) -> int:
+    try:
+        return place.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _import_class(manifest: Manifest) -> type:

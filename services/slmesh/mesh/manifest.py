@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from slmesh.mesh.declaration import SAFE_LOADER
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.mesh.naming import suggestion
 
@@ -111,7 +112,7 @@ def load_manifest(path: Path) -> Manifest:
             named), lacks a required one, or has a value of the wrong type.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FailedPrecondition(f"{path}: {error}", reason="INVALID_MANIFEST") from error
     if not isinstance(content, dict):
