@@ -18,7 +18,7 @@ demo: install ## Set up, start the mesh, route real messages, print the table, s
 	@$(BIN)/slmesh demo
 
 test: install models ## Set up, then run every test
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 
 up: install ## Start the mesh and keep it serving; Ctrl-C stops it
 	@$(BIN)/slmesh up

@@ -1,21 +1,94 @@
-"""What every test may ask for: the one real mesh of the session, a PostgreSQL, a Consul agent."""
+"""What every test may ask for: the one real mesh of the session, a PostgreSQL, a Consul agent.
+
+Tests may run in several processes (``pytest -n auto``). A file stays in one process, and all files of
+tests that start Ray stay in the same one: there is one mesh of the session, no two meshes start at a
+time, and nobody else is there when its processes are killed.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.consul_agent import ConsulAgentProcess, ConsulMissingError, find_consul
 from tests.postgres_server import PostgresMissingError, PostgresServer, run_postgres
 from tests.running_mesh import ROOT, RunningMesh, run_mesh
 
+_WITH_RAY = ("tests/e2e/", "tests/platform/", "tests/test_readme.py")
+"""Where tests start Ray or use the session's mesh."""
+_LONG = ("tests/training/", "tests/router/")
+"""Where files take a minute: they begin early, so that no process is left alone with one."""
+
+_MOST_PROCESSES = 4
+"""With more, everybody waits for the one with Ray."""
+
+_MESH = pytest.StashKey[ExitStack]()
+
+gc.disable()  # what is imported while tests are collected stays, and a look at all of it takes long
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes ``-n auto`` means."""
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what hands files to processes, in the order they were collected.
+
+    The group that a test belongs to cannot be told by a mark: pytest 9.2 has no place any more where
+    xdist 3.8 writes it, and ``--dist loadgroup`` separates what belongs together.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ray" if nodeid.startswith(_WITH_RAY) else nodeid.split("::")[0]
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with Ray, which takes longest, and then with long files."""
+    for item in items:
+        if "running_mesh" in getattr(item, "fixturenames", ()) and not _is_with_ray(item):
+            raise pytest.UsageError(
+                f"{item.nodeid} uses the mesh; it must be in one of {_WITH_RAY}"
+            )
+    items.sort(key=lambda item: (not _is_with_ray(item), not item.nodeid.startswith(_LONG)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the mesh after the last test with Ray: it takes processor time while it waits."""
+    if nextitem is not None and _is_with_ray(item) and not _is_with_ray(nextitem):
+        item.config.stash.get(_MESH, ExitStack()).close()
+
+
+def _is_with_ray(item: pytest.Item) -> bool:
+    return item.nodeid.startswith(_WITH_RAY)
+
 
 @pytest.fixture(scope="session")
-def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+def running_mesh(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[RunningMesh]:
     """Run the mesh; it is up when the first test that asks for it starts."""
-    with run_mesh(tmp_path_factory.mktemp("mesh")) as mesh:
-        yield mesh
+    with ExitStack() as opened:
+        pytestconfig.stash[_MESH] = opened
+        yield opened.enter_context(run_mesh(tmp_path_factory.mktemp("mesh")))
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,10 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.platform.ray_facts import DETAILS
+from tests.ports import free_ports
 
 from slmesh.mesh.settings import Settings, child_environment
-from slmesh.platform.ports import free_ports, pick_serve_ports
+from slmesh.platform.ports import pick_serve_ports
 from slmesh.platform.processes import end_processes
 from slmesh.platform.serve_flags import cluster_environment
 

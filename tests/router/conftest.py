@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.ingress import Ingress
-from tests.router.mesh_services import SERVICES, give_time, write_desk, write_services
+from tests.router.mesh_services import SERVICES, write_desk, write_services
 from tests.router.router_process import RouterProcess
 from tests.services import settings_for
 
@@ -39,7 +39,7 @@ class RoutedMesh:
 
     async def route(self, text: str, flow: str = "desk", **fields: Any) -> route_pb2.Decision:
         """Run a flow and return the decision."""
-        timeout_s = fields.pop("timeout_s", 5.0)
+        timeout_s = fields.pop("timeout_s", 60.0)
         context = fields.pop("context", None)
         request = route_pb2.RouteRequest(flow=flow, text=text, **fields)
         response = await self.client.route(request, timeout_s=timeout_s, context=context)
@@ -77,7 +77,7 @@ def mesh_settings(services_folder: Path, tmp_path: Path) -> Settings:
 def manifests(mesh_settings: Settings) -> dict[str, Manifest]:
     """Return the services, those of the package left out."""
     found = discover(mesh_settings)
-    return {name: replace(found[name], timeout_ms=1500) for name in SERVICES}
+    return {name: replace(found[name], timeout_ms=50_000) for name in SERVICES}
 
 
 @pytest.fixture
@@ -89,11 +89,9 @@ async def start_mesh(
 
         async def start(tracing: Tracing | None = None, **values: Any) -> RoutedMesh:
             on_failure = values.pop("on_failure", {})
-            patient = values.pop("patient", False)
+            hurried = values.pop("hurried", ())
             settings = mesh_settings.with_values(**values)
-            write_desk(settings.flow_path[0], **on_failure)
-            if patient:
-                give_time(settings.flow_path[0])
+            write_desk(settings.flow_path[0], hurried, **on_failure)
             gate = open_gate(settings, manifests)
             ingress = Ingress(settings, list(manifests.values()), tracing, gate)
             await ingress.start()
@@ -123,7 +121,6 @@ async def mesh(start_mesh: StartMesh) -> RoutedMesh:
 
 @pytest.fixture
 async def start_router(mesh_settings, manifests):
-    give_time(mesh_settings.flow_path[0])
     async with AsyncExitStack() as opened:
         ingress = Ingress(mesh_settings, list(manifests.values()))
         await ingress.start()

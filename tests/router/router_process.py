@@ -22,8 +22,11 @@ class RouterProcess:
 
     def __init__(self, settings, ingress_port, **environment):
         self._environment = settings.to_environment() | {
-            "SLMESH_INGRESS_PORT": str(ingress_port), **environment,
-        }  # fmt: skip
+            "SLMESH_INGRESS_PORT": str(ingress_port),
+            # on a disk that is full Python would leave half a file of it: python/cpython#126606
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        }
         self._settings = settings
         self.errors = b""
 

@@ -9,7 +9,6 @@ import signal
 import sys
 
 import pytest
-from tests.router.mesh_services import give_time
 from typer.testing import CliRunner
 
 from slmesh.cli.app import app
@@ -20,9 +19,7 @@ STREAM = ("ask", "--flow", "desk", "--stream")
 
 @pytest.fixture
 async def mesh(mesh, monkeypatch):
-    """Give the flow all the time there is: starting a command takes long on a busy machine."""
-    give_time(mesh.settings.flow_path[0])
-    await mesh.router._watch.look()
+    """Let commands find the mesh."""
     for name, value in environment_of(mesh).items():
         monkeypatch.setenv(name, value)
     return mesh

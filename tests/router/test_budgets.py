@@ -155,7 +155,7 @@ async def test_a_failed_answer_gives_its_budget_back(start_mesh, tmp_path):
 
 async def test_an_answer_that_broke_off_is_paid_for_also_where_the_flow_fails(start_mesh, tmp_path):
     file = write_budgets(tmp_path, "tenants: {default: {requests: 9}}")
-    mesh = await start_mesh(budgets=file, on_failure={"reasoner": "fail"}, patient=True)
+    mesh = await start_mesh(budgets=file, on_failure={"reasoner": "fail"})
     with pytest.raises(Unavailable):
         await mesh.route("something else reasoner:cut")
     decision = await mesh.route("something else")
@@ -185,7 +185,7 @@ async def test_a_drained_budget_is_kept_for_those_that_gain_more(start_mesh, tmp
 
 
 async def test_without_a_file_the_default_tenant_has_a_budget_and_nobody_else(start_mesh):
-    mesh = await start_mesh(budgets=None, patient=True)
+    mesh = await start_mesh(budgets=None)
     decision = await asked(mesh, "something else")
     (budget,) = decision.budget.budgets
     assert (budget.scope, budget.max_usd_micros) == ("tenant:default", 10_000_000)
@@ -195,7 +195,7 @@ async def test_without_a_file_the_default_tenant_has_a_budget_and_nobody_else(st
 
 async def test_a_budget_without_a_limit_limits_nobody_and_counts_nothing(start_mesh, tmp_path):
     file = write_budgets(tmp_path, 'tenants: {"*": {}}')
-    mesh = await start_mesh(budgets=file, patient=True)
+    mesh = await start_mesh(budgets=file)
     context = RequestContext(tenant="acme")
     for _ in range(2):
         decision = await mesh.route("something else", context=context)

@@ -64,7 +64,7 @@ async def test_a_router_finds_services_registers_itself_and_leaves(mesh_settings
             await until(lambda: ("127.0.0.1", told["port"]) in passing_routers(agent))
             async with Mesh.connect(told["address"], settings=mesh_settings) as client:
                 request = route_pb2.RouteRequest(flow="desk", text="arrive")
-                found = (await client.route(request, timeout_s=5)).decision
+                found = (await client.route(request, timeout_s=30)).decision
                 process.send_signal(signal.SIGTERM)
                 errors = await process.stderr.read()
                 assert await process.wait() == 0
@@ -90,9 +90,9 @@ async def test_a_router_serves_on_when_the_agent_is_gone(mesh_settings, agent, i
     )
     async with Mesh.connect(f"127.0.0.1:{router.port}", settings=mesh_settings) as client:
         request = route_pb2.RouteRequest(flow="desk", text="arrive")
-        before = (await client.route(request, timeout_s=5)).decision
+        before = (await client.route(request, timeout_s=30)).decision
         agent.kill()
-        after = (await client.route(request, timeout_s=5)).decision
+        after = (await client.route(request, timeout_s=30)).decision
     await router.stop(0.5)
     await discovery.close()
     assert before.path == after.path == route_pb2.PATH_SMALL

@@ -40,14 +40,14 @@ CLASSIFY = "/slmesh.api.classify.v1.ClassifyService/Classify"
 
 
 async def test_a_service_answers_through_the_router(mesh):
-    answer = await mesh.client.classify("intent", ask("lost it"), timeout_s=2)
+    answer = await mesh.client.classify("intent", ask("lost it"), timeout_s=20)
     assert answer.labels.labels[0].name == "lost_or_stolen_card"
     assert answer.provenance.service == "intent"
 
 
 async def test_a_batch_answers_through_the_router(mesh):
     request = classify_pb2.BatchClassifyRequest(requests=[ask("lost"), ask(""), ask("pin")])
-    answer = await mesh.client.batch_classify("intent", request, timeout_s=2)
+    answer = await mesh.client.batch_classify("intent", request, timeout_s=20)
     assert [result.WhichOneof("result") for result in answer.results] == [
         "response", "error", "response",
     ]  # fmt: skip
@@ -55,7 +55,7 @@ async def test_a_batch_answers_through_the_router(mesh):
 
 async def test_the_reasoner_streams_through_the_router(mesh):
     request = reason_pb2.ReasonRequest(instruction="i", text="a b")
-    events = [event async for event in mesh.client.reason("reasoner", request, timeout_s=2)]
+    events = [event async for event in mesh.client.reason("reasoner", request, timeout_s=20)]
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds == ["started", *["text_delta"] * 4, "completion"]
 
@@ -65,7 +65,7 @@ async def test_a_stream_that_is_closed_stops_the_reasoner(mesh):
     stream = mesh.client.reason("reasoner", request, timeout_s=20)
     await anext(stream)
     model = mesh.ingress.model("reasoner")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while not model.running:
             await asyncio.sleep(0.01)
         await stream.aclose()
@@ -96,19 +96,19 @@ async def test_an_error_passes_with_its_details_and_one_error_info(mesh, text, k
 async def test_a_stream_error_passes_with_its_details(mesh):
     request = reason_pb2.ReasonRequest(instruction="i", text="reasoner:down")
     with pytest.raises(Unavailable, match="the model is loading") as caught:
-        [event async for event in mesh.client.reason("reasoner", request, timeout_s=2)]
+        [event async for event in mesh.client.reason("reasoner", request, timeout_s=20)]
     assert caught.value.retry_delay_s == 3.0
 
 
 async def test_a_service_that_is_not_there_is_named_with_the_nearest_name(mesh):
     with pytest.raises(NotFound, match="no service 'intnt'; did you mean 'intent'"):
-        await mesh.client.classify("intnt", ask("x"), timeout_s=2)
+        await mesh.client.classify("intnt", ask("x"), timeout_s=20)
 
 
 async def test_a_service_that_is_known_and_not_deployed_is_named(mesh):
     gone = mesh.ingress.hosts.pop("intent")
     with pytest.raises(Unavailable) as caught:
-        await mesh.client.classify("intent", ask("x"), timeout_s=2)
+        await mesh.client.classify("intent", ask("x"), timeout_s=20)
     assert caught.value.reason == "SERVICE_UNAVAILABLE"
     assert caught.value.retry_delay_s == 1.0
     mesh.ingress.hosts["intent"] = gone
@@ -124,19 +124,19 @@ async def test_a_dead_ingress_is_unavailable_without_its_address(mesh):
 
 
 async def test_without_a_name_the_only_service_of_a_contract_answers(mesh):
-    answer = await mesh.client.extract("", extract_pb2.ExtractRequest(text="£5"), timeout_s=2)
+    answer = await mesh.client.extract("", extract_pb2.ExtractRequest(text="£5"), timeout_s=20)
     assert answer.fields[0].name == "amount"
 
 
 async def test_without_a_name_several_services_of_a_contract_are_listed(mesh):
     with pytest.raises(InvalidArgument, match=r"'application'.*assistant, intent") as caught:
-        await mesh.client.classify("", ask("x"), timeout_s=2)
+        await mesh.client.classify("", ask("x"), timeout_s=20)
     assert caught.value.reason == "SERVICE_NOT_NAMED"
 
 
 async def test_a_contract_the_service_does_not_speak_is_unimplemented(mesh):
     with pytest.raises(Unimplemented, match="it answers BatchClassify, Classify"):
-        await mesh.client.extract("intent", extract_pb2.ExtractRequest(text="x"), timeout_s=2)
+        await mesh.client.extract("intent", extract_pb2.ExtractRequest(text="x"), timeout_s=20)
 
 
 async def test_a_method_no_contract_has_is_a_bare_unimplemented(mesh):
@@ -153,16 +153,16 @@ async def test_the_callers_deadline_holds_for_a_call_that_is_passed_on(mesh):
 async def test_a_call_without_a_deadline_gets_the_services_own(mesh):
     await mesh.client.classify("intent", ask("lost"))
     left_ms = float(mesh.ingress.calls_of("intent")[-1]["slmesh-timeout-ms"])
-    assert 1000 < left_ms <= 1500
+    assert 20_000 < left_ms <= 50_000
 
 
 async def test_the_context_of_a_call_is_passed_on(mesh):
     context = RequestContext(tenant="acme", data_classes=("public",))
-    await mesh.client.classify("intent", ask("lost"), timeout_s=1, context=context)
+    await mesh.client.classify("intent", ask("lost"), timeout_s=20, context=context)
     call = mesh.ingress.calls_of("intent")[-1]
     assert call["slmesh-tenant"] == "acme"
     assert call["slmesh-data-classes"] == "public"
-    assert float(call["slmesh-timeout-ms"]) < 1000
+    assert float(call["slmesh-timeout-ms"]) < 20_000
 
 
 async def test_bad_metadata_is_refused(mesh):
@@ -173,9 +173,9 @@ async def test_bad_metadata_is_refused(mesh):
 
 
 async def test_calls_that_are_passed_on_are_counted_by_code(mesh):
-    await mesh.client.classify("intent", ask("lost"), timeout_s=1)
+    await mesh.client.classify("intent", ask("lost"), timeout_s=20)
     with pytest.raises(Unavailable):
-        await mesh.client.classify("intent", ask("intent:down"), timeout_s=1)
+        await mesh.client.classify("intent", ask("intent:down"), timeout_s=20)
     value = mesh.metrics.registry.get_sample_value
     labels = {"service": "router", "method": "Classify"}
     assert value("slmesh_requests_total", labels | {"code": "OK"}) == 1

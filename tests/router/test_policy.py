@@ -24,14 +24,6 @@ CLOSED = '@id("no-direct-calls") forbid (principal is Direct, action, resource);
 EMAIL = "me@example.org"
 
 
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch):
-    """Give steps time on a busy machine: what is late looks like what is denied."""
-    desk = mesh_services.DESK.replace("timeout_ms: 400", "timeout_ms: 4000")
-    desk = desk.replace("latency_budget_ms: 3000", "latency_budget_ms: 20000")
-    monkeypatch.setattr(mesh_services, "DESK", desk)
-
-
 def hops(decision):
     return {hop.step: hop for hop in decision.receipt.hops}
 

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 
 import pytest
-from tests.router.mesh_services import give_time
 
 from slmesh.api.route.v1 import route_pb2 as pb
 from slmesh.platform.mesh_status import status
@@ -21,8 +20,6 @@ async def mesh(start_mesh, tmp_path):
     """Return a mesh whose services and whose router follow the policy, with time for its steps."""
     (tmp_path / "policy").mkdir()
     mesh = await start_mesh(policy_path=(tmp_path / "policy",))
-    give_time(mesh.settings.flow_path[0])
-    await mesh.router._watch.look()
     await mesh.gate.start(mesh.ingress.metrics)
     yield mesh
     await mesh.gate.close()

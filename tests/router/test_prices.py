@@ -82,7 +82,7 @@ async def test_decisions_budgets_and_the_counterfactual_use_it(start_mesh, tmp_p
     prices.write_text("services: {reasoner: {input_per_mtok: 1000, output_per_mtok: 10000}}")
     budgets = tmp_path / "budgets.yaml"
     budgets.write_text('tenants: {"*": {usd_micros: 100000000}}')
-    mesh = await start_mesh(prices=prices, budgets=budgets, patient=True)
+    mesh = await start_mesh(prices=prices, budgets=budgets)
     for _ in range(10):
         first = await mesh.route("unsure about this")
         if not first.degradations:

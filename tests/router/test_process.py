@@ -37,7 +37,7 @@ async def test_it_says_where_it_serves_and_stops_when_told(mesh_settings, manife
             told = json.loads(await process.stdout.readline())
             async with Mesh.connect(told["address"], settings=mesh_settings) as client:
                 request = route_pb2.RouteRequest(flow="desk", text="arrive")
-                response = await client.route(request, timeout_s=5)
+                response = await client.route(request, timeout_s=30)
             url = f"http://{told['metrics_address']}/metrics"
             metrics = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())
             process.send_signal(number)

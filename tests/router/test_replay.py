@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from tests.router.mesh_services import give_time, write_desk
+from tests.router.mesh_services import write_desk
 from typer.testing import CliRunner
 
 from slmesh.api.route.v1 import route_pb2
@@ -20,7 +20,6 @@ from slmesh.mesh.settings import load_settings
 @pytest.fixture
 def recorded(mesh_settings, monkeypatch):
     """Return the recorded decision about a text, made by the flow ``desk``."""
-    give_time(mesh_settings.flow_path[0])
     settings = mesh_settings.with_values(
         ledger_url=f"sqlite:///{mesh_settings.state_dir / 'ledger.sqlite3'}"
     )
@@ -64,7 +63,6 @@ def test_another_version_of_the_flow_is_told_by_what_it_changes(recorded, tmp_pa
     assert decision.path == route_pb2.PATH_SMALL
     folder = tmp_path / "other"
     write_desk(folder)
-    give_time(folder)
     file = folder / "desk.yaml"
     file.write_text(file.read_text().replace("probability_below: 0.6", "probability_below: 0.8"))
     told = json.loads(replay(decision.decision_id, "--flow-path", str(folder), "--json"))

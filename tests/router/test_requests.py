@@ -153,7 +153,7 @@ async def test_what_a_tenant_does_not_have_is_not_found(mesh, tenant):
 
 async def test_one_request_too_many_is_refused_and_told_when_to_retry(start_mesh):
     mesh = await start_mesh(max_in_flight=2)
-    calls = [mesh.route("unsure reasoner:hang", timeout_s=1) for _ in range(5)]
+    calls = [mesh.route("unsure reasoner:hang", timeout_s=3) for _ in range(5)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     refused = [result for result in results if isinstance(result, ResourceExhausted)]
     assert len(refused) == 3

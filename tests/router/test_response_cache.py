@@ -28,7 +28,7 @@ async def start(start_mesh):
     """Return a function that starts a mesh and waits until the router knows what is served."""
 
     async def started(cache, **values):
-        mesh = await start_mesh(on_failure={"cache": cache}, patient=True, **values)
+        mesh = await start_mesh(on_failure={"cache": cache}, **values)
 
         async def known():
             read = mesh.metrics.registry.get_sample_value
@@ -107,7 +107,7 @@ async def test_a_repeat_of_a_request_id_is_the_same_decision(mesh):
 async def test_a_stream_tells_the_text_and_the_decision(mesh):
     first = await whole(mesh, UNSURE)
     request = pb.RouteRequest(flow="desk", text=UNSURE)
-    events = [event async for event in mesh.client.route_stream(request, timeout_s=5)]
+    events = [event async for event in mesh.client.route_stream(request, timeout_s=30)]
     assert [event.WhichOneof("event") for event in events] == ["text_delta", "decision"]
     assert events[0].text_delta == first.answer.text
     assert events[1].decision.cached_decision_id == first.decision_id

@@ -46,7 +46,7 @@ class First:
         if options["forgets"]:
             context = None
         try:
-            return self.mesh.classify("second", request, timeout_s=3, context=context)
+            return self.mesh.classify("second", request, timeout_s=30, context=context)
         except MeshError as error:
             return error
 
@@ -118,7 +118,7 @@ REQUEST = classify_pb2.ClassifyRequest(text="a text")
 async def test_the_second_hop_belongs_to_the_same_decision(chain):
     client, ingress = await chain()
     context = call("support", "personal", "secret")
-    answer = await client.classify("first", REQUEST, timeout_s=5, context=context)
+    answer = await client.classify("first", REQUEST, timeout_s=30, context=context)
     assert answer.labels.labels[0].name == "second"
     first, second = (ingress.calls_of(name)[0] for name in ("first", "second"))
     assert second["slmesh-decision-id"] == first["slmesh-decision-id"] == "d-1"
@@ -133,7 +133,7 @@ async def test_the_second_hop_belongs_to_the_same_decision(chain):
 async def test_the_policy_can_stop_the_second_hop(chain, checks):
     client, ingress = await chain(checks=checks)
     with pytest.raises(PermissionDenied) as caught:
-        await client.classify("first", REQUEST, timeout_s=5, context=call("general", "personal"))
+        await client.classify("first", REQUEST, timeout_s=30, context=call("general", "personal"))
     assert caught.value.reason == "POLICY_DENIED"
     assert caught.value.metadata == {"service": "second"}
     # one that checks does not even send it; one that does not is stopped where it arrives
@@ -144,7 +144,7 @@ async def test_the_policy_can_stop_the_second_hop(chain, checks):
 async def test_a_service_that_passes_no_context_on_calls_directly(chain):
     client, ingress = await chain(forgets=True)
     with pytest.raises(PermissionDenied):
-        await client.classify("first", REQUEST, timeout_s=5, context=call("support", "public"))
+        await client.classify("first", REQUEST, timeout_s=30, context=call("support", "public"))
     assert ingress.model("second").texts == []
 
 

@@ -7,7 +7,6 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
-from tests.router.mesh_services import give_time
 
 from slmesh.api.route.v1 import route_pb2 as pb
 from slmesh.budgets.tables import RESERVATION, WINDOW
@@ -153,8 +152,6 @@ async def test_a_router_that_has_stopped_holds_no_connection(
     file.write_text("tenants: {default: {requests: 5}}")
     url = url_of(database)
     mesh = await start_mesh(budgets=file, ledger_url=url)
-    give_time(mesh.settings.flow_path[0])
-    await mesh.router._watch.look()
     assert outcomes([await mesh.route(text(), timeout_s=30)]) == ["GRANTED"]
     await mesh.router.stop(0.5)
     database.dispose()
