@@ -28,7 +28,7 @@ _SUITE = "bullseye"
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _FETCH_TIMEOUT_S = 90.0
-_START_TIMEOUT_S = 15.0
+_START_TIMEOUT_S = 60.0
 
 
 class ConsulMissingError(Exception):
@@ -130,7 +130,7 @@ def _run(command: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-def eventually(condition: Callable[[], Any], *, timeout_s: float = 15.0) -> Any:
+def eventually(condition: Callable[[], Any], *, timeout_s: float = 60.0) -> Any:
     """Poll until the condition is truthy, and return it; fail after the timeout."""
     give_up_at = time.monotonic() + timeout_s
     while not (value := condition()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -75,3 +78,26 @@ def settings_for(folder: Path, **values: object) -> Settings:
     """Return settings that find services in ``folder`` and keep all state under it."""
     defaults = {"service_path": (folder,), "state_dir": folder / "state"}
     return load_settings({}, **(defaults | values))
+
+
+def run_slmesh(
+    *arguments: str, folder: Path, text: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder as a user does, with no other setting than those given.
+
+    Args:
+        arguments: What follows ``slmesh``.
+        folder: Where it runs.
+        text: Its standard input.
+        environment: Its settings, by their variables.
+    """
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("SLMESH_")}
+    return subprocess.run(
+        [sys.executable, "-m", "slmesh.cli", *arguments],
+        env=clean | environment,
+        cwd=folder,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

@@ -214,7 +214,7 @@ def test_a_hog_takes_memory_until_its_own_limit_ends_it(tmp_path):
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "loaded\n"
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 60
         while True:
             try:
                 start_hog(tmp_path)
@@ -223,7 +223,7 @@ def test_a_hog_takes_memory_until_its_own_limit_ends_it(tmp_path):
                 assert time.monotonic() < end_s
                 time.sleep(0.01)
         assert process.stdout.readline() == "reached\n"
-        assert process.wait(10) == 137
+        assert process.wait(60) == 137
 
 
 class Sleeper:
@@ -251,7 +251,7 @@ def sleeper():
 def becomes(pid: int, *, stopped: bool) -> bool:
     """Wait until a process is stopped, or runs: a signal takes effect a moment after it was sent."""
     stat = Path(f"/proc/{pid}/stat")
-    for _ in range(1000):
+    for _ in range(6000):
         if (stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T") is stopped:
             return True
         time.sleep(0.01)
@@ -261,7 +261,7 @@ def becomes(pid: int, *, stopped: bool) -> bool:
 @pytest.mark.parametrize("name", ["kill", "crash-loop"])
 def test_a_killed_process_is_gone(name, sleeper):
     FAULTS[name]().inject(sleeper)
-    assert sleeper.process.wait(10) == -signal.SIGKILL
+    assert sleeper.process.wait(60) == -signal.SIGKILL
 
 
 def test_a_hanging_process_is_there_and_runs_when_the_fault_is_lifted(sleeper):

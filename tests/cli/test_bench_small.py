@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
+
+from tests.services import run_slmesh
 
 from slmesh.cli.bench_small import _show
 
-ROOT = Path(__file__).parents[2]
+measured = partial(run_slmesh, "bench", "slm", "--json", folder=Path(__file__).parents[2])
 
 
 def test_every_row_and_ratio_is_printed(capsys) -> None:
@@ -50,7 +50,8 @@ def test_every_row_and_ratio_is_printed(capsys) -> None:
 def test_a_run_of_one_part_is_one_json_object(tmp_path: Path) -> None:
     rows = [{"text": "How do I change my PIN?", "label": "change_pin"}] * 3
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = _run("intent", "--only", "tiers", "--rounds", "1", "--data", str(tmp_path / "own.jsonl"))
+    data = str(tmp_path / "own.jsonl")
+    done = measured("intent", "--only", "tiers", "--rounds", "1", "--data", data)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found["intent"]["tiers"]["tiers"]) == {"cascade", "linear", "encoder"}
@@ -59,19 +60,7 @@ def test_a_run_of_one_part_is_one_json_object(tmp_path: Path) -> None:
 
 
 def test_an_unknown_part_is_one_sentence() -> None:
-    done = _run("--only", "encodr")
+    done = measured("--only", "encodr")
     assert done.returncode == 1
     assert "did you mean 'encoder'" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")}
-    return subprocess.run(
-        [sys.executable, "-m", "slmesh.cli", "bench", "slm", *arguments, "--json"],
-        env=clean,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )

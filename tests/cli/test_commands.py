@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.services import write_service
+from tests.services import run_slmesh, write_service
 
 
 @pytest.fixture
@@ -17,23 +14,14 @@ def slmesh(tmp_path: Path):
     write_service(tmp_path / "services", "echo")
 
     def run(*arguments: str, text: str | None = None, **environment: str):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")}
-        clean |= {
+        environment = {
             "SLMESH_SERVICE_PATH": str(tmp_path / "services"),
             "SLMESH_STATE_DIR": str(tmp_path / "state"),
             "SLMESH_ROUTER_ADDRESS": "127.0.0.1:1",
             "SLMESH_ROUTER_PORT": "1",
             "SLMESH_INGRESS_PORT": "1",
-        }
-        return subprocess.run(
-            [sys.executable, "-m", "slmesh.cli", *arguments],
-            env=clean | environment,
-            cwd=tmp_path,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        } | environment
+        return run_slmesh(*arguments, folder=tmp_path, text=text, **environment)
 
     return run
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
 from tests.evaluation.samples import write_rows
-from tests.services import write_service
+from tests.services import run_slmesh, write_service
 
 
 @pytest.fixture
@@ -22,19 +20,8 @@ def escalation(tmp_path):
     write_rows(tmp_path / "validation.jsonl", rows)
     write_rows(tmp_path / "traffic_test.jsonl", rows[:40])
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")}
-        clean |= {"SLMESH_SERVICE_PATH": str(tmp_path / "services")}
-        return subprocess.run(
-            [sys.executable, "-m", "slmesh.cli", "escalation", *arguments],
-            env=clean,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    return run
+    services = str(tmp_path / "services")
+    return partial(run_slmesh, "escalation", folder=tmp_path, SLMESH_SERVICE_PATH=services)
 
 
 SAVED = ("saved", "echo", "--data", "traffic_test.jsonl", "--validation")

@@ -86,7 +86,7 @@ async def discover(
 def until() -> Until:
     """Waits until a condition holds, and returns the seconds that took."""
 
-    async def wait(condition: Callable[[], Any], *, timeout_s: float = 15.0) -> float:
+    async def wait(condition: Callable[[], Any], *, timeout_s: float = 60.0) -> float:
         started_at = time.monotonic()
         while not condition():
             waited_s = time.monotonic() - started_at

@@ -1,6 +1,7 @@
 """Talking to one agent: addresses, tokens, and answers no agent would give."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -208,19 +209,26 @@ async def test_a_token_taken_away_leaves_the_last_answer_with_the_reason(
     tokens = agent.call("GET", "/acl/tokens")
     of_mesh = [t for t in tokens if any(p["Name"] == "mesh" for p in t.get("Policies") or [])]
     agent.call("DELETE", f"/acl/token/{of_mesh[0]['AccessorID']}")
-    await until(lambda: "consul_token" in discovery.resolve("intent").error, timeout_s=5)
+    await until(lambda: "consul_token" in discovery.resolve("intent").error)
     assert discovery.resolve("intent").instances[0].port == 1001
 
 
 async def test_a_router_whose_token_is_refused_goes_on_and_logs_why_once(
-    start_agent: Callable[..., ConsulAgentProcess], caplog: pytest.LogCaptureFixture
+    start_agent: Callable[..., ConsulAgentProcess],
+    until: Callable[..., Awaitable[float]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     agent, _ = guarded(start_agent)
     connection = ConsulAgent(agent.address, token="11111111-2222-3333-4444-555555555555")
     router = RouterRegistration(connection, host="127.0.0.1", port=1001, sync_s=0.05)
+
+    def failures() -> list[logging.LogRecord]:
+        return [r for r in caplog.records if r.getMessage() == "discovery.register_failed"]
+
     await router.start()
-    await asyncio.sleep(0.3)
+    await until(failures)
+    await asyncio.sleep(0.3)  # it has tried again by now
     await router.close()
-    refused = [r for r in caplog.records if r.getMessage() == "discovery.register_failed"]
+    refused = failures()
     assert [record.__dict__["reason"] for record in refused] == ["CONSUL_TOKEN_REFUSED"]
     assert "consul_token" in refused[0].__dict__["error"]

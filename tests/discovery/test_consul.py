@@ -48,7 +48,7 @@ async def test_an_instance_registered_later_is_found(
 ) -> None:
     discovery = await discover(agent)
     await publish(agent, instance("intent", 1001))
-    await until(lambda: ports(discovery) == [1001], timeout_s=5)
+    await until(lambda: ports(discovery) == [1001])
     assert discovery.services() == ("intent",)
 
 
@@ -78,7 +78,7 @@ async def test_a_failing_instance_is_dropped_and_told_apart(
     discovery = await discover(agent)
     assert ports(discovery) == [1001, 1002]
     await consul.vouch(failing, healthy=False, note="out of memory")
-    await until(lambda: ports(discovery) == [1002], timeout_s=5)
+    await until(lambda: ports(discovery) == [1002])
     dropped = discovery.resolve("intent").failing[0]
     assert (dropped.port, dropped.healthy, dropped.check_output) == (1001, False, "out of memory")
 
@@ -106,7 +106,7 @@ async def test_a_service_that_moves_is_followed(
     discovery = await discover(agent)
     await consul.register(instance("intent", 1002))
     await consul.deregister(old.id)
-    await until(lambda: ports(discovery) == [1002], timeout_s=5)
+    await until(lambda: ports(discovery) == [1002])
 
 
 async def test_an_unknown_service_is_not_found_and_the_nearest_name_told(
@@ -128,7 +128,7 @@ async def test_a_service_that_is_gone_is_unavailable_not_unknown(
     consul = await publish(agent, instance("intent", 1001))
     discovery = await discover(agent)
     await consul.deregister("intent.1001")
-    await until(lambda: ports(discovery) == [], timeout_s=5)
+    await until(lambda: ports(discovery) == [])
     assert reason(discovery, "intent") == "NO_HEALTHY_INSTANCE"
 
 
@@ -166,8 +166,8 @@ async def test_while_the_agent_is_away_the_last_answer_stays_and_grows_old(
     await publish(agent, instance("intent", 1001))
     discovery = await discover(agent, wait_s=0.4, stale_after_s=1.0)
     agent.kill()
-    await until(lambda: discovery.resolve("intent").error, timeout_s=5)
-    await until(lambda: discovery.resolve("intent").stale, timeout_s=5)
+    await until(lambda: discovery.resolve("intent").error)
+    await until(lambda: discovery.resolve("intent").stale)
     answer = discovery.resolve("intent")
     assert answer.instances[0].port == 1001
     assert answer.age_s > 1.0
@@ -184,7 +184,7 @@ async def test_a_service_never_heard_of_is_unavailable_while_the_agent_is_away(
     await publish(agent, instance("intent", 1001))
     discovery = await discover(agent, wait_s=0.4, stale_after_s=1.0)
     agent.kill()
-    await until(lambda: discovery.resolve("intent").stale, timeout_s=5)
+    await until(lambda: discovery.resolve("intent").stale)
     assert reason(discovery, "registered-meanwhile") == "CONSUL_UNREACHABLE"
 
 
@@ -198,10 +198,10 @@ async def test_an_agent_that_hangs_is_noticed(
     await publish(agent, instance("intent", 1001))
     discovery = await discover(agent, wait_s=0.4, stale_after_s=1.0, timeout_s=0.3)
     agent.freeze()
-    await until(lambda: discovery.resolve("intent").stale, timeout_s=5)
+    await until(lambda: discovery.resolve("intent").stale)
     assert "TimeoutError" in discovery.resolve("intent").error
     agent.thaw()
-    await until(lambda: not discovery.resolve("intent").stale, timeout_s=5)
+    await until(lambda: not discovery.resolve("intent").stale)
 
 
 async def test_an_agent_that_is_away_at_start_is_followed_once_it_comes(
@@ -212,7 +212,7 @@ async def test_an_agent_that_is_away_at_start_is_followed_once_it_comes(
     assert reason(discovery, "intent") == "CONSUL_UNREACHABLE"
     agent.start()
     agent.call("PUT", "/agent/service/register", {"Name": "slmesh-intent", "Port": 1001})
-    await until(lambda: ports(discovery) == [1001], timeout_s=10)
+    await until(lambda: ports(discovery) == [1001])
 
 
 async def test_a_restarted_agent_that_kept_its_state_is_followed_on(
@@ -227,7 +227,7 @@ async def test_a_restarted_agent_that_kept_its_state_is_followed_on(
     consul = await publish(agent, first)
     discovery = await discover(agent)
     agent.kill()
-    await until(lambda: discovery.resolve("intent").error, timeout_s=5)
+    await until(lambda: discovery.resolve("intent").error)
     agent.start()
     # The restarted agent counts a check as failing until it has run once.
     await consul.vouch(first, healthy=True, note="answers")
@@ -247,11 +247,11 @@ async def test_a_restarted_agent_that_lost_its_state_is_not_believed_at_once(
     await publish(agent, instance("intent", 1001))
     discovery = await discover(agent, wait_s=0.4, stale_after_s=3.0)
     agent.kill()
-    await until(lambda: discovery.resolve("intent").error, timeout_s=5)
+    await until(lambda: discovery.resolve("intent").error)
     agent.start()
-    await until(lambda: "came back" in discovery.resolve("intent").error, timeout_s=5)
+    await until(lambda: "came back" in discovery.resolve("intent").error)
     assert ports(discovery) == [1001]
-    await until(lambda: ports(discovery) == [], timeout_s=5)
+    await until(lambda: ports(discovery) == [])
     assert reason(discovery, "intent") == "NO_HEALTHY_INSTANCE"
 
 
@@ -265,11 +265,11 @@ async def test_an_instance_registered_again_after_a_restart_was_never_missing(
     consul = await publish(agent, instance("intent", 1001))
     discovery = await discover(agent)
     agent.kill()
-    await until(lambda: discovery.resolve("intent").error, timeout_s=5)
+    await until(lambda: discovery.resolve("intent").error)
     agent.start()
-    await until(lambda: "came back" in discovery.resolve("intent").error, timeout_s=10)
+    await until(lambda: "came back" in discovery.resolve("intent").error)
     await consul.register(instance("intent", 1001))
-    await until(lambda: not discovery.resolve("intent").error, timeout_s=10)
+    await until(lambda: not discovery.resolve("intent").error)
     assert ports(discovery) == [1001]
 
 

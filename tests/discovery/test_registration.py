@@ -64,7 +64,7 @@ async def test_a_serving_router_is_found_with_its_place_and_version(
     discovery = await discover(agent)
     check = quick(health_server)
     await register(agent, health_server.port, metadata={"version": "0.1.0"}, check=check)
-    await until(lambda: routers(discovery) == [health_server.port], timeout_s=5)
+    await until(lambda: routers(discovery) == [health_server.port])
     found = discovery.resolve("router").instances[0]
     assert (found.zone, found.region, found.metadata["version"]) == ("a", "eu", "0.1.0")
 
@@ -80,13 +80,13 @@ async def test_a_router_that_fails_its_check_is_dropped_within_five_seconds(
 ) -> None:
     discovery = await discover(agent)
     await register(agent, health_server.port)
-    await until(lambda: routers(discovery), timeout_s=5)
+    await until(lambda: routers(discovery))
     failed_at = time.monotonic()
     if way == "stops":
         await health_server.stop()
     else:
         await health_server.say(serving=False)
-    await until(lambda: not routers(discovery), timeout_s=15)
+    await until(lambda: not routers(discovery))
     assert time.monotonic() - failed_at < 5
     with pytest.raises(Unavailable, match="all failing"):
         discovery.resolve("router")
@@ -101,11 +101,11 @@ async def test_a_router_that_recovers_is_found_again(
 ) -> None:
     discovery = await discover(agent)
     await register(agent, health_server.port, check=quick(health_server))
-    await until(lambda: routers(discovery), timeout_s=5)
+    await until(lambda: routers(discovery))
     await health_server.say(serving=False)
-    await until(lambda: not routers(discovery), timeout_s=5)
+    await until(lambda: not routers(discovery))
     await health_server.say(serving=True)
-    await until(lambda: routers(discovery), timeout_s=5)
+    await until(lambda: routers(discovery))
 
 
 async def test_a_router_where_nothing_listens_is_never_found(
@@ -113,7 +113,7 @@ async def test_a_router_where_nothing_listens_is_never_found(
 ) -> None:
     discovery = await discover(agent)
     await register(agent, free_ports(1)[0])
-    await until(lambda: _failing_output(discovery), timeout_s=5)
+    await until(lambda: _failing_output(discovery))
     assert routers(discovery) == []
 
 
@@ -135,7 +135,7 @@ async def test_a_closed_registration_is_gone_at_once(
 ) -> None:
     discovery = await discover(agent)
     registration = await register(agent, health_server.port, check=quick(health_server))
-    await until(lambda: routers(discovery), timeout_s=5)
+    await until(lambda: routers(discovery))
     await registration.close()
     await until(lambda: not routers(discovery), timeout_s=2)
     assert agent.call("GET", "/agent/services") == {}
@@ -150,9 +150,9 @@ async def test_an_agent_that_lost_the_router_is_told_again_and_no_client_notices
 ) -> None:
     discovery = await discover(agent)
     await register(agent, health_server.port, sync_s=0.3, check=quick(health_server))
-    await until(lambda: routers(discovery), timeout_s=5)
+    await until(lambda: routers(discovery))
     agent.kill()
-    await until(lambda: discovery.resolve("router").error, timeout_s=5)
+    await until(lambda: discovery.resolve("router").error)
     agent.start()
     # resolve() raises, and fails the test, if the router is missing for a moment.
     await until(lambda: not discovery.resolve("router").error)
@@ -165,7 +165,7 @@ async def test_a_router_registers_once_the_agent_comes(
     agent.kill()
     await register(agent, health_server.port, sync_s=0.2)
     agent.start()
-    await until(lambda: agent.call("GET", "/agent/services"), timeout_s=5)
+    await until(lambda: agent.call("GET", "/agent/services"))
 
 
 async def test_closing_while_the_agent_is_away_does_not_raise(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.evaluation.samples import write_rows
-from tests.services import write_service
+from tests.services import run_slmesh, write_service
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = [{"text": "refund please", "label": "refund"}, {"text": "why", "label": "card"}]
@@ -23,19 +21,8 @@ def slmesh(tmp_path):
     write_rows(tmp_path / "a.jsonl.gz", ROWS)
     write_rows(tmp_path / "b.jsonl", ROWS[:1])
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")}
-        clean |= {"SLMESH_SERVICE_PATH": str(tmp_path / "services")}
-        return subprocess.run(
-            [sys.executable, "-m", "slmesh.cli", "eval", *arguments],
-            env=clean,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    return run
+    services = str(tmp_path / "services")
+    return partial(run_slmesh, "eval", folder=tmp_path, SLMESH_SERVICE_PATH=services)
 
 
 def test_json_is_one_object_alone_on_standard_output(slmesh):
@@ -88,13 +75,6 @@ def test_a_mistake_is_explained_without_a_traceback(slmesh, arguments, message):
 
 
 def test_a_mesh_that_is_down_has_no_memory_to_measure(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "slmesh.cli", "bench", "memory", "--json"],
-        env={k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_slmesh("bench", "memory", "--json", folder=tmp_path)
     assert done.returncode == 1
     assert "no mesh is up to measure" in done.stderr

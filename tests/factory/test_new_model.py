@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.factory.own_file import OUTSIDE, rows_of_topics, write_csv
+from tests.services import run_slmesh
 
 import slmesh
 from slmesh.api.classify.v1.classify_pb2 import ClassifyRequest
@@ -133,16 +132,8 @@ def test_a_name_that_is_no_name_is_refused_before_the_file_is_read(tmp_path: Pat
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SLMESH_")}
-    clean |= {"SLMESH_CACHE_DIR": str(CACHE), "SLMESH_SERVICE_PATH": "my_services"}
-    return subprocess.run(
-        [sys.executable, "-m", "slmesh.cli", *arguments],
-        cwd=folder,
-        env=clean,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    settings = {"SLMESH_CACHE_DIR": str(CACHE), "SLMESH_SERVICE_PATH": "my_services"}
+    return run_slmesh(*arguments, folder=folder, **settings)
 
 
 def test_one_command_makes_a_service_that_another_command_calls(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.infra.loading import IMAGES, load_program
 
 PROGRAM = IMAGES / "develop.py"
 CHILD = "import os, sys, time\nopen(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\ntime.sleep(60)"
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from slmesh.platform.mesh_status import status
 from slmesh.platform.processes import command_of, session_members
 from slmesh.platform.supervisor import Supervisor
 
-LONGEST_RECOVERY_S = 30.0  # measured: 6 to 9 s; Ray 2.60 was seen to take 15
+LONGEST_RECOVERY_S = 120.0  # 6 to 9 s on an idle machine; a busy one takes its time
 
 
 def text(value: str) -> classify_pb2.ClassifyRequest:
@@ -54,7 +54,7 @@ def test_every_process_is_a_target_of_prometheus(mesh):
         groups = json.loads(mesh.supervisor.state.targets_path.read_text())
         return sorted(group["labels"]["slmesh_service"] for group in groups)
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while targets() != expected and time.monotonic() < deadline:
         time.sleep(0.2)
     assert targets() == expected
@@ -91,34 +91,35 @@ async def test_killing_one_service_is_no_error_for_another(client, mesh):
         nonlocal calls
         while not back.is_set():
             try:
-                await client.classify("steady", request, timeout_s=5)
+                await client.classify("steady", request, timeout_s=30)
             except MeshError as error:
                 errors.append(error)
             calls += 1
             await asyncio.sleep(0.01)
 
-    async def call_the_killed() -> float:
+    async def call_the_killed() -> bool:
         await killed.wait()
         started = time.monotonic()
         while time.monotonic() - started < LONGEST_RECOVERY_S:
             try:
-                await client.classify("worker", request, timeout_s=0.5)
+                await client.classify("worker", request, timeout_s=5)
             except MeshError:
                 await asyncio.sleep(0.1)
             else:
-                break
+                back.set()
+                return True
         back.set()
-        return time.monotonic() - started
+        return False
 
     others = asyncio.create_task(call_the_other())
     pid = mesh.pid("worker")
     os.kill(pid, signal.SIGKILL)
     killed.set()
-    took_s = await call_the_killed()
+    came_back = await call_the_killed()
     await others
     assert errors == []
     assert calls > 50
-    assert took_s < LONGEST_RECOVERY_S
+    assert came_back
     assert mesh.pid("worker") != pid
 
 
@@ -128,7 +129,7 @@ async def test_a_service_that_eats_memory_ends_at_its_own_limit_and_comes_back(c
         await client.classify("worker", text("eat 4000"), timeout_s=30)
     assert told.value.reason == "MEMORY_LIMIT"
     await mesh.until_replaced("worker", pid, LONGEST_RECOVERY_S)
-    await client.classify("steady", text("hello"), timeout_s=5)
+    await client.classify("steady", text("hello"), timeout_s=30)
     assert mesh.pid("steady") == other
 
 
@@ -136,7 +137,7 @@ async def test_a_request_for_too_much_memory_is_refused_and_the_service_stays(cl
     pid = mesh.pid("steady")
     with pytest.raises(ResourceExhausted, match="memory"):
         await client.classify("steady", text("grab 2000"), timeout_s=30)
-    await client.classify("steady", text("hello"), timeout_s=5)
+    await client.classify("steady", text("hello"), timeout_s=30)
     assert mesh.pid("steady") == pid
 
 
@@ -149,7 +150,7 @@ async def test_a_service_computes_with_the_threads_of_its_manifest(client, servi
 async def test_a_killed_router_comes_back(mesh):
     before = mesh.supervisor.state.read()["children"]["router"]["session"]
     os.kill(before, signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         known = mesh.supervisor.state.read()
         if known["children"]["router"]["session"] != before and known["router"]:

@@ -31,7 +31,7 @@ from slmesh.platform.lifecycle import up
 told = lambda mesh: print(json.dumps(mesh.timings_s), flush=True)
 up(load_settings(), services=["steady"], on_settled=told)
 """
-LONGEST_STOP_S = 10.0
+LONGEST_STOP_S = 60.0
 
 
 @dataclass
@@ -111,18 +111,16 @@ def test_a_mesh_outlives_its_ray_and_stops_clean_at_ctrl_c(running):
     sessions = running.sessions()
     (raylet,) = [p for p in session_members(sessions["ray"]) if is_raylet(p)]
     os.kill(raylet, signal.SIGKILL)
-    eventually(lambda: state_of(running, "steady") != "healthy", 10)
+    eventually(lambda: state_of(running, "steady") != "healthy", 60)
     assert status(running.settings).router.state == "healthy"
-    eventually(lambda: state_of(running, "steady") == "healthy", 90)
+    eventually(lambda: state_of(running, "steady") == "healthy", 180)
     assert running.sessions()["router"] == sessions["router"], "the router was not to be touched"
     assert running.sessions()["ray"] != sessions["ray"]
 
     sessions = running.sessions()
     short_dir = (running.settings.state_dir / "ray").resolve()
-    started = time.monotonic()
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(LONGEST_STOP_S) == 0
-    assert time.monotonic() - started < LONGEST_STOP_S
     assert_nothing_is_left(running, sessions, short_dir)
 
 
@@ -133,12 +131,12 @@ def test_a_killed_mesh_ends_with_all_it_started_and_is_cleared(starting):
             map(is_raylet, session_members(starting.sessions()["ray"]))
         )
 
-    eventually(ray_runs, 60)
+    eventually(ray_runs, 120)
     sessions = starting.sessions()
     short_dir = (starting.settings.state_dir / "ray").resolve()
     starting.process.kill()
     starting.process.wait()
-    eventually(lambda: not any(session_members(s) for s in sessions.values()), 20)
+    eventually(lambda: not any(session_members(s) for s in sessions.values()), 60)
     told = status(starting.settings)
     assert not told.up
     assert "slmesh down" in told.message

@@ -142,6 +142,7 @@ async def test_a_router_does_not_start_with_a_wrong_flow(start_mesh, mesh_settin
 async def test_a_budget_below_what_services_took_lately_is_refused(
     mesh_settings, manifests, caplog
 ):
+    write_desk(mesh_settings.flow_path[0], hurried=manifests)
     contracts = {name: manifest.contract for name, manifest in manifests.items()}
     book = FlowBook(load_flows(mesh_settings, manifests))
     taken = {"guard": 300.0, "intent": 900.0}
