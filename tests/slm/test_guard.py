@@ -24,7 +24,7 @@ from slmesh.slm.guard.redact import redact
 from slmesh.slm.guard.service import Guard
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = ROOT / "models" / "guard" / "0.2.0"
+BUNDLE = ROOT / "models" / "guard" / "0.3.0"
 USER, DOCUMENT, TOOL = pb.ORIGIN_USER, pb.ORIGIN_DOCUMENT, pb.ORIGIN_TOOL
 ORIGINS = {"user": USER, "document": DOCUMENT, "tool": TOOL}
 GOLDEN = [json.loads(line) for line in (BUNDLE / "golden.jsonl").read_text().splitlines()]

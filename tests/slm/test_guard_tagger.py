@@ -14,7 +14,7 @@ from slmesh.slm.guard.personal import find_personal_data
 from slmesh.slm.guard.tagger import TAGS, Tagger, decode, load_tagger
 from slmesh.slm.guard.windows import windows
 
-BUNDLE = Path(__file__).parents[2] / "models" / "guard" / "0.2.0"
+BUNDLE = Path(__file__).parents[2] / "models" / "guard" / "0.3.0"
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ import pytest
 
 from slmesh.mesh.errors import InvalidArgument
 from slmesh.slm.guard.injection import weighted
+from slmesh.slm.guard.word_classes import CLASSES
 from slmesh.tiers.ngrams import NgramHasher
 from slmesh.training.screening import Features
 from slmesh.training.screening_data import TRAIN, VALIDATION, Example, cut
 from slmesh.training.screening_left_out import found_without
-from slmesh.training.shipped import write_card_again
+from slmesh.training.shipped import train_injection_again, write_card_again
 
 sparse = pytest.importorskip("scipy.sparse")
 pytest.importorskip("sklearn")
@@ -26,6 +27,7 @@ NUMBERS: dict[str, Any] = {
     "char_sizes": [3],
     "inverse_regularisation": 30.0,
     "embedding_scale": {"user": 0.5, "document": 0.5},
+    "class_scale": {"user": 0.5, "document": 0.5},
     "folds": 2,
     "false_positive_rate": 0.005,
     "gate_logit": -4.0,
@@ -57,14 +59,15 @@ EXAMPLES = [
 
 
 def features(texts: list[str]) -> Features:
-    """Return n-grams and embeddings that say nothing."""
+    """Return n-grams, and counts and embeddings that say nothing."""
     hasher = NgramHasher(NUMBERS["bits"], NUMBERS["word_sizes"], NUMBERS["char_sizes"])
     ngrams = hasher.transform(texts)
     matrix = sparse.csr_matrix(
         (weighted(ngrams), ngrams.buckets.astype(np.int64), ngrams.row_starts),
         shape=(len(texts), 1 << NUMBERS["bits"]),
     )
-    return Features(ngrams, matrix, np.full((len(texts), 4), 0.5, np.float32))
+    counts = np.zeros((len(texts), len(CLASSES)), np.float32)
+    return Features(ngrams, matrix, counts, np.full((len(texts), 4), 0.5, np.float32))
 
 
 def test_a_source_is_judged_by_a_model_that_has_not_seen_it() -> None:
@@ -98,3 +101,8 @@ def measured(examples: list[Example]) -> tuple[dict[str, dict[str, float]], list
 def test_only_a_guard_leaves_sources_out(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="guard's training only"):
         write_card_again("intent", MODELS, tmp_path, tmp_path, left_out=True)
+
+
+def test_only_a_guard_has_an_injection_check_to_train(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="only a guard"):
+        train_injection_again("intent", MODELS, tmp_path, tmp_path)

@@ -210,13 +210,21 @@ def _train(
     name: ModelArgument,
     data_dir: DataDirOption = Path("data"),
     models_dir: ModelsDirOption = Path("models"),
+    injection_only: Annotated[
+        bool,
+        typer.Option(
+            "--injection-only", help="Of a guard: keep the check for personal data as it is."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model by its recipe: bundle, card and plots. A second run uses what the first kept."""
     from slmesh.training.make import train
+    from slmesh.training.shipped import train_injection_again
 
+    making = train_injection_again if injection_only else train
     with step_bars() as progress:
-        bundle = train(name, models_dir, data_dir, load_settings().cache_dir, progress)
+        bundle = making(name, models_dir, data_dir, load_settings().cache_dir, progress)
     _say_written(bundle, as_json)
 
 

@@ -18,6 +18,7 @@ from slmesh.mesh.bundle import Bundle, digest_of
 from slmesh.mesh.errors import FailedPrecondition
 from slmesh.slm.guard.injection import HEADS, ngram_scores, weighted
 from slmesh.slm.guard.personal import KINDS
+from slmesh.slm.guard.word_classes import WORDS_DIGEST, class_features
 from slmesh.tiers.encoder import SentenceEncoder, load_encoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
 from slmesh.training.embeddings import embed
@@ -30,16 +31,20 @@ from slmesh.training.screening_personal import (
     train_taggers,
 )
 from slmesh.training.screening_report import publish
+from slmesh.training.screening_thresholds import (
+    best_of_texts,
+    fitted_line,
+    out_of_fold,
+    threshold,
+)
 
 __all__ = [
     "Features",
     "Fitted",
-    "best_of_texts",
     "features_of",
-    "fitted_line",
     "fitted_tiers",
+    "injection_part",
     "opened",
-    "threshold",
     "train",
 ]
 
@@ -49,15 +54,13 @@ _BACKBONE = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128
 PASSAGES = Path(__file__).parents[1] / "slm" / "passages" / "bank_help.jsonl"
 """A collection written for this project: texts without names and without injections."""
 
-_OWN = ("written", "phrases")
-"""Sources written to be hard: they train, and are reported, but set no threshold."""
-
 
 @dataclass(frozen=True)
 class Fitted:
-    """A linear model: a weight for each bucket, for each dimension (or none), and a bias."""
+    """A linear model: a weight for each bucket, class and dimension (or none), and a bias."""
 
     ngrams: np.ndarray  # float32 (2**bits,)
+    classes: np.ndarray  # float32 (C,)
     embedding: np.ndarray | None  # float32 (D,)
     bias: float
 
@@ -68,12 +71,13 @@ class Features:
 
     ngrams: Ngrams
     sparse: Any  # scipy.sparse.csr_matrix (N, 2**bits)
+    classes: np.ndarray  # float32 (N, C)
     embeddings: np.ndarray  # float32 (N, D)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One tier of one head to fit: where, and how much the embedding counts (0: not at all)."""
+    """One tier of one head to fit, and how much its embedding counts (0: not at all)."""
 
     head: str
     embedding_scale: float
@@ -104,6 +108,42 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
         FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
     """
     plan, encoder, examples = opened(recipe, data_dir, cache_dir)
+    content, tensors = injection_part(recipe, plan, examples, cache_dir, say)
+    say("training the tagger")
+    taggers = train_taggers(recipe, plan, data_dir, PASSAGES, encoder, say)
+    curve = leniency_curve(data_dir, range(7), taggers.blind_to)
+    leniency = chosen_leniency(curve, plan["numbers"]["redaction_recall"])
+    content["thresholds"]["personal"] = {"redaction_leniency": leniency}
+    content["metrics"] |= {
+        "redaction_curve": curve,
+        "personal_data_seen": personal_metrics(data_dir, range(7), taggers.blind_to, leniency),
+    }
+    say("measuring")
+    folder = recipe.parent / content["version"]
+    golden = (recipe.parent / "golden.jsonl").read_text(encoding="utf-8")
+    tensors |= taggers.tensors
+    return publish(folder, content, tensors, golden, examples, encoder, data_dir)
+
+
+def injection_part(
+    recipe: Path,
+    plan: Mapping[str, Any],
+    examples: Sequence[Example],
+    cache_dir: Path,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Train the injection check alone.
+
+    Args:
+        recipe: The recipe.
+        plan: Its content.
+        examples: Training and validation rows.
+        cache_dir: Where the compiled backbone lies.
+        say: Told of each step.
+
+    Returns:
+        What the bundle says, without personal data, and the weights.
+    """
     numbers = plan["numbers"]
     cuts = cut(examples)
     say(f"encoding {len(cuts)} windows of {len(examples)} texts")
@@ -126,25 +166,13 @@ def train(recipe: Path, data_dir: Path, cache_dir: Path, say: Callable[[str], No
         "parameters": {
             "injection": {key: numbers[key] for key in ("bits", "word_sizes", "char_sizes")}
             | {"gate": trained.gates, "allowed": numbers["false_positive_rate"]}
+            | {"words": WORDS_DIGEST}
         },
         "metrics": {"out_of_fold": trained.out_of_fold},
         "data": plan["data"],
         "recipe_digest": digest_of(recipe),
     }
-    say("training the tagger")
-    taggers = train_taggers(recipe, plan, data_dir, PASSAGES, encoder, say)
-    curve = leniency_curve(data_dir, range(7), taggers.blind_to)
-    leniency = chosen_leniency(curve, numbers["redaction_recall"])
-    content["thresholds"]["personal"] = {"redaction_leniency": leniency}
-    content["metrics"] |= {
-        "redaction_curve": curve,
-        "personal_data_seen": personal_metrics(data_dir, range(7), taggers.blind_to, leniency),
-    }
-    say("measuring")
-    folder = recipe.parent / content["version"]
-    golden = (recipe.parent / "golden.jsonl").read_text(encoding="utf-8")
-    tensors = {**trained.tensors, **taggers.tensors}
-    return publish(folder, content, tensors, golden, examples, encoder, data_dir)
+    return content, trained.tensors
 
 
 def opened(
@@ -190,12 +218,13 @@ def _train_head(
         lowest = threshold(examples, best, numbers["false_positive_rate"])
         prefix = f"injection.{head}.{tier}."
         trained.tensors[prefix + "ngrams"] = fitted.ngrams.astype(np.float16)
+        trained.tensors[prefix + "classes"] = fitted.classes
         if fitted.embedding is not None:
             trained.tensors[prefix + "embedding"] = fitted.embedding
         line = {"bias": fitted.bias, "slope": slope, "offset": offset}
         trained.calibration[head][tier] = line
         trained.thresholds[head][tier] = _sigmoid(slope * lowest + offset)
-        trained.out_of_fold[head][tier] = _out_of_fold(examples, best, lowest)
+        trained.out_of_fold[head][tier] = out_of_fold(examples, best, lowest)
         if tier == "linear":
             trained.gates[head] = _sigmoid(slope * numbers["gate_logit"] + offset)
 
@@ -240,7 +269,7 @@ def features_of(texts: Sequence[str], numbers: Mapping[str, Any], cache_dir: Pat
     distinct = sorted(set(texts))
     place = {text: index for index, text in enumerate(distinct)}
     embeddings = embed(distinct, cache_dir, _BACKBONE)[[place[text] for text in texts]]
-    return Features(ngrams, matrix, embeddings)
+    return Features(ngrams, matrix, class_features(texts), embeddings)
 
 
 def _fit_head(
@@ -281,20 +310,23 @@ def _fit(
 
     chosen = np.flatnonzero(rows)
     labels = np.array([cuts[index].label for index in chosen.tolist()])
-    matrix = features.sparse[chosen]
+    class_scale = task.numbers["class_scale"][task.head]
+    parts = [features.sparse[chosen], sparse.csr_matrix(features.classes[chosen] * class_scale)]
     if task.embedding_scale:
-        scaled = sparse.csr_matrix(features.embeddings[chosen] * task.embedding_scale)
-        matrix = sparse.hstack([matrix, scaled]).tocsr()
+        parts.append(sparse.csr_matrix(features.embeddings[chosen] * task.embedding_scale))
+    matrix = sparse.hstack(parts).tocsr()
     model = LogisticRegression(C=task.numbers["inverse_regularisation"], max_iter=300)
     model.fit(
         matrix, labels, sample_weight=_weights([owner[i].source for i in chosen.tolist()], labels)
     )
     weights = model.coef_[0].astype(np.float32)
     size = 1 << task.numbers["bits"]
+    last = size + features.classes.shape[1]
     # What is stored is half precision, so the scores that thresholds come from are too.
     ngrams = weights[:size].astype(np.float16).astype(np.float32)
-    embedding = weights[size:] * task.embedding_scale if task.embedding_scale else None
-    return Fitted(ngrams, embedding, float(model.intercept_[0]))
+    embedding = weights[last:] * task.embedding_scale if task.embedding_scale else None
+    classes = weights[size:last] * class_scale
+    return Fitted(ngrams, classes, embedding, float(model.intercept_[0]))
 
 
 def _weights(sources: Sequence[str], labels: np.ndarray) -> np.ndarray:
@@ -312,66 +344,11 @@ def _weights(sources: Sequence[str], labels: np.ndarray) -> np.ndarray:
 
 
 def _scores(features: Features, fitted: Fitted) -> np.ndarray:
-    scores = ngram_scores(features.ngrams, fitted.ngrams) + fitted.bias
+    scores: np.ndarray = ngram_scores(features.ngrams, fitted.ngrams) + fitted.bias
+    scores = scores + features.classes @ fitted.classes
     if fitted.embedding is not None:
         scores = scores + features.embeddings @ fitted.embedding
     return scores
-
-
-def best_of_texts(
-    examples: Sequence[Example], cuts: Sequence[Window], head: str, scores: np.ndarray
-) -> dict[int, float]:
-    """Return the highest score among the windows of each text of a head, by index of the text."""
-    best: dict[int, float] = {}
-    for window, score in zip(cuts, scores, strict=True):
-        if examples[window.example].head == head:
-            best[window.example] = max(best.get(window.example, -np.inf), float(score))
-    return best
-
-
-def fitted_line(examples: Sequence[Example], best: Mapping[int, float]) -> tuple[float, float]:
-    """Return slope and offset that turn scores into logits, from out-of-fold and validation rows."""
-    from sklearn.linear_model import LogisticRegression
-
-    rows = [index for index, score in best.items() if np.isfinite(score)]
-    labels = [examples[index].injected is not None for index in rows]
-    scores = np.array([[best[index]] for index in rows])
-    model = LogisticRegression(C=1e6).fit(scores, labels)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
-
-
-def threshold(examples: Sequence[Example], best: Mapping[int, float], rate: float) -> float:
-    """Return the lowest score with at most `rate` of the texts of every benign source at or above.
-
-    Validation rows count together with out-of-fold training rows: of few rows no rate can be told.
-    """
-    by_source: dict[str, list[float]] = {}
-    for index, score in best.items():
-        example = examples[index]
-        if example.injected is None and not example.source.startswith(_OWN):
-            by_source.setdefault(example.source, []).append(score)
-    highest = max(
-        sorted(scores, reverse=True)[_allowed(rate, len(scores))] for scores in by_source.values()
-    )
-    return float(np.nextafter(highest, np.inf)) + 1e-6
-
-
-def _allowed(rate: float, count: int) -> int:
-    """Return how many texts may be flagged; one is at most 1 % of a hundred, whatever the rate."""
-    return max(int(rate * count), 1 if count >= 100 else 0)
-
-
-def _out_of_fold(
-    examples: Sequence[Example], best: Mapping[int, float], lowest: float
-) -> dict[str, float]:
-    """Return the share of out-of-fold training texts at or above the threshold, by source."""
-    flagged: dict[str, list[bool]] = {}
-    for index, score in best.items():
-        example = examples[index]
-        if example.split == TRAIN:
-            kind = "benign" if example.injected is None else "injections"
-            flagged.setdefault(f"{example.source} ({kind})", []).append(score >= lowest)
-    return {source: sum(hits) / len(hits) for source, hits in sorted(flagged.items())}
 
 
 def _sigmoid(logit: float) -> float:

@@ -1,7 +1,6 @@
-"""Works on a guard's bundle that is there already: measures it again, or calibrates it anew.
+"""Works on a guard's bundle that is there already: measures it, calibrates it, or trains a part anew.
 
-The weights stay as they are. What only training can tell (figures out of fold) is kept from the run
-that made the bundle.
+What is not made anew stays as it is, and so do the figures that only training can tell of it.
 """
 
 from __future__ import annotations
@@ -15,12 +14,42 @@ from slmesh.mesh.bundle import Bundle
 from slmesh.slm.guard.injection import HEADS, InjectionModel
 from slmesh.tiers.encoder import SentenceEncoder
 from slmesh.training.publish import bare_content, golden_rows
-from slmesh.training.screening import features_of, fitted_line, opened, threshold
+from slmesh.training.screening import features_of, injection_part, opened
 from slmesh.training.screening_data import VALIDATION, Example, cut
 from slmesh.training.screening_left_out import found_without
 from slmesh.training.screening_report import publish
+from slmesh.training.screening_thresholds import fitted_line, threshold
 
-__all__ = ["calibrate_guard", "write_guard_card"]
+__all__ = ["calibrate_guard", "train_injection", "write_guard_card"]
+
+
+def train_injection(
+    recipe: Path, bundle: Bundle, data_dir: Path, cache_dir: Path, say: Callable[[str], None]
+) -> Bundle:
+    """Train the injection check by the recipe and keep the check for personal data of a bundle.
+
+    Args:
+        recipe: The recipe; the bundle is written to a folder next to it, named by the version.
+        bundle: Whose check for personal data is kept.
+        data_dir: The folder with one folder for each public data set.
+        cache_dir: The folder of everything fetched or compiled.
+        say: Told of each step.
+
+    Raises:
+        FailedPrecondition: A data file differs from the recipe, or the backbone is not compiled.
+    """
+    plan, encoder, examples = opened(recipe, data_dir, cache_dir)
+    content, tensors = injection_part(recipe, plan, examples, cache_dir, say)
+    content["thresholds"]["personal"] = bundle.thresholds["personal"]
+    kept = bare_content(bundle)["metrics"]
+    content["metrics"] |= {key: kept[key] for key in ("redaction_curve", "personal_data_seen")}
+    tensors |= {
+        name: array for name, array in bundle.tensors().items() if not name.startswith("injection.")
+    }
+    say("measuring")
+    folder = recipe.parent / content["version"]
+    golden = (recipe.parent / "golden.jsonl").read_text(encoding="utf-8")
+    return publish(folder, content, tensors, golden, examples, encoder, data_dir)
 
 
 def write_guard_card(

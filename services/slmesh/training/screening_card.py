@@ -11,8 +11,8 @@ __all__ = ["card"]
 
 _INTRODUCTION = (
     "Screens text for personal data (rules with checksums, cues, and a tagger for names and addresses:"
-    " convolutions over words under a chain of tags) and for injected instructions (n-grams, then"
-    " n-grams with the embedding of all-MiniLM-L6-v2)."
+    " convolutions over words under a chain of tags) and for injected instructions (n-grams and counts"
+    " of kinds of words, then both with the embedding of all-MiniLM-L6-v2)."
 )
 _ROWS = (
     "All figures are on validation rows: bucket 7 of sha256(group) mod 10, group being the template,"
@@ -28,7 +28,7 @@ _ABOUT_INJECTION = (
     " sources are not independent of the threshold. The last column is the share of flagged training"
     " texts by the second tier, each judged by a model that has not seen its group. The rows of bipia"
     " are 12 attacks in 9 documents each, so its interval is too narrow. written and phrases are hard"
-    " texts of this project."
+    " texts of this project; pasted are harmless documents judged as if a user had sent them."
 )
 _LIMITS = (
     "English; other languages only as far as the attack sets and this project's phrases hold some.",
@@ -116,7 +116,8 @@ def _left_out_lines(left_out: Mapping[str, Mapping[str, float]]) -> list[str]:
         "",
         "With a source left out of training, its texts found by either tier: all of its training and"
         " validation texts, thresholds set as above, 95 % Wilson intervals. This project's phrases stay"
-        " in training, and some were written after the training rows of these sources had been read."
+        " in training; some of them, and of the words that are counted, were written after training rows"
+        " of these sources had been read."
         " `slmesh card guard --left-out` measures it again. Where n-grams alone were measured, the"
         " figure is the least that both tiers find.",
         "",

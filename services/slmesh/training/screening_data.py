@@ -12,7 +12,7 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ __all__ = [
 
 TRAIN = "train"
 VALIDATION = "validation"
+
+_PASTED = frozenset({"bipia_contexts", "dstc11_knowledge", "help_passages", "medquad"})
 
 _PLACEHOLDER = re.compile(r"\{\{\w+\}\}")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -111,7 +113,7 @@ def read_examples(
         seed: Of the draws.
     """
     draw = random.Random(seed)
-    return [
+    examples = [
         *_attacks_of_users(data_dir),
         *_benign_users(data_dir, sizes, draw),
         *_benign_documents(data_dir, sizes, draw),
@@ -119,6 +121,7 @@ def read_examples(
         *_written(own),
         *_phrases(own["phrases"], sizes["phrases"], draw),
     ]
+    return [*examples, *_pasted(examples)]
 
 
 def cut(examples: Sequence[Example]) -> list[Window]:
@@ -212,6 +215,14 @@ def _benign_documents(
         yield from _example("dstc11_knowledge", row["entity_id"], DOCUMENT, row["text"])
     for row in draw.sample(read_rows(data_dir / "medquad/all.jsonl.gz"), sizes["medquad"]):
         yield from _example("medquad", row["focus"], DOCUMENT, row["answer"])
+
+
+def _pasted(examples: Sequence[Example]) -> Iterator[Example]:
+    """Yield harmless documents as if a user had pasted them: other users' texts are of one line."""
+    for example in examples:
+        if example.source in _PASTED and example.injected is None:
+            group = f"pasted/{example.group}"
+            yield replace(example, source="pasted", head=USER, group=group)
 
 
 def _attacked_documents(data_dir: Path, draw: random.Random) -> Iterator[Example]:

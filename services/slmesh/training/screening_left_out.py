@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from slmesh.slm.guard.injection import DOCUMENT, USER
-from slmesh.training.screening import Features, best_of_texts, fitted_tiers, threshold
+from slmesh.training.screening import Features, fitted_tiers
 from slmesh.training.screening_data import Example, Window
 from slmesh.training.screening_report import interval
+from slmesh.training.screening_thresholds import best_of_texts, threshold
 
 __all__ = ["found_without"]
 

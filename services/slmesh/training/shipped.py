@@ -32,15 +32,38 @@ from slmesh.training.recalibrate import recalibrate
 from slmesh.training.recipe import Recipe, load_recipe
 from slmesh.training.rows import LabelledRows, read_labelled
 from slmesh.training.score import read_scale, scale_examples
-from slmesh.training.screening_again import calibrate_guard, write_guard_card
+from slmesh.training.screening_again import calibrate_guard, train_injection, write_guard_card
 from slmesh.training.two_tiers import TrainedTiers
 from slmesh.weights.fetch import Progress, silent
 
-__all__ = ["calibrate", "write_card_again"]
+__all__ = ["calibrate", "train_injection_again", "write_card_again"]
 
 _MEASURED = ("metrics", "method")
 _SUPPORTED = ("classify/v1", "score/v1", "guard/v1", "rank/v1")
 _CALIBRATED = "Calibrated anew on"
+
+
+def train_injection_again(
+    name: str, models_dir: Path, data_dir: Path, cache_dir: Path, progress: Progress = silent
+) -> Bundle:
+    """Train a guard's injection check by its recipe; personal data stay as in its newest bundle.
+
+    Args:
+        name: The model.
+        models_dir: The folder of all models.
+        data_dir: The folder of all data sets.
+        cache_dir: The folder of everything fetched or compiled.
+        progress: Told of each step.
+
+    Raises:
+        NotFound: There is no such model.
+        InvalidArgument: The model is no guard.
+        FailedPrecondition: A data file is not the pinned one, or the backbone is not compiled.
+    """
+    path, bundle = _newest(name, models_dir)
+    if bundle.contract != "guard/v1":
+        raise InvalidArgument("only a guard has an injection check", field="injection_only")
+    return train_injection(path, bundle, data_dir, cache_dir, lambda step: progress(step, 0.0))
 
 
 def write_card_again(

@@ -2,8 +2,9 @@
 
 Two heads, because the same words mean different things in different places: the user's own text is
 searched for attempts to take over, a document or a tool's result for any instruction to the
-assistant. Each head has two tiers: n-grams alone decide most windows, and n-grams with the embedding
-of the window decide where the first tier sees anything at all. It knows nothing of requests.
+assistant. Each head has two tiers: n-grams and counts of kinds of words decide most windows, and both
+with the embedding of the window decide where the first tier sees anything at all. It knows nothing of
+requests.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from slmesh.mesh.bundle import Bundle
 from slmesh.slm.guard.smuggled import Smuggled, smuggled
 from slmesh.slm.guard.windows import DOCUMENT_WINDOW, USER_WINDOW, windows
+from slmesh.slm.guard.word_classes import CLASSES, WORDS_DIGEST, class_features
 from slmesh.tiers.encoder import SentenceEncoder
 from slmesh.tiers.ngrams import NgramHasher, Ngrams
 
@@ -50,14 +52,18 @@ class _Tier:
     """One tier of one head: weights, and the straight line that turns its score into a logit."""
 
     ngrams: np.ndarray  # float32 (2**bits,)
+    classes: np.ndarray  # float32 (C,)
     embedding: np.ndarray | None  # float32 (D,)
     bias: float
     slope: float
     offset: float
     threshold: float
 
-    def probabilities(self, ngrams: Ngrams, embeddings: np.ndarray | None) -> np.ndarray:
-        scores = ngram_scores(ngrams, self.ngrams) + self.bias
+    def probabilities(
+        self, ngrams: Ngrams, classes: np.ndarray, embeddings: np.ndarray | None
+    ) -> np.ndarray:
+        scores: np.ndarray = ngram_scores(ngrams, self.ngrams) + self.bias
+        scores = scores + classes @ self.classes
         if self.embedding is not None and embeddings is not None:
             scores = scores + embeddings @ self.embedding
         return 1 / (1 + np.exp(-(self.slope * scores + self.offset)))
@@ -72,12 +78,15 @@ class InjectionModel:
 
     Raises:
         KeyError: The bundle lacks a part of the model.
-        ValueError: A tensor has the wrong size, or holds NaN.
+        ValueError: A tensor has the wrong size, or holds NaN, or the bundle was trained with other
+            classes of words.
     """
 
     def __init__(self, bundle: Bundle, encoder: SentenceEncoder | None) -> None:
         tensors = bundle.tensors()
         settings = bundle.parameters["injection"]
+        if settings["words"] != WORDS_DIGEST:
+            raise ValueError("the bundle was trained with other classes of words")
         self._hasher = NgramHasher(settings["bits"], settings["word_sizes"], settings["char_sizes"])
         self._gates: dict[str, float] = {head: settings["gate"][head] for head in HEADS}
         self._encoder = encoder
@@ -125,8 +134,8 @@ class InjectionModel:
     def _judge(self, texts: Sequence[str], head: str) -> tuple[np.ndarray, np.ndarray]:
         """Return for each window its probability and the threshold of the tier that judged it."""
         linear, strong = self._tiers[head, "linear"], self._tiers[head, "encoder"]
-        ngrams = self._hasher.transform(texts)
-        probabilities = linear.probabilities(ngrams, None)
+        classes = class_features(texts)
+        probabilities = linear.probabilities(self._hasher.transform(texts), classes, None)
         thresholds = np.full(len(texts), linear.threshold)
         if self._encoder is None:
             return probabilities, thresholds
@@ -136,7 +145,8 @@ class InjectionModel:
         if len(chosen):
             read = [texts[int(index)] for index in chosen]
             embeddings = self._encoder.encode(read)
-            second = strong.probabilities(self._hasher.transform(read), embeddings)
+            ngrams = self._hasher.transform(read)
+            second = strong.probabilities(ngrams, classes[chosen], embeddings)
             # What the n-grams alone are sure of stands: each tier has half of the false positives
             # that are allowed, and the embedding talks the second out of some plain attempts.
             better = (second >= strong.threshold) | (probabilities[chosen] < linear.threshold)
@@ -173,16 +183,19 @@ def _load_tier(
 ) -> _Tier:
     prefix = f"injection.{head}.{tier}."
     weights = tensors[prefix + "ngrams"].astype(np.float32)
+    classes = tensors[prefix + "classes"].astype(np.float32)
     embedding = tensors[prefix + "embedding"].astype(np.float32) if tier == "encoder" else None
     if weights.shape != (size,):
         raise ValueError(f"{prefix}ngrams has shape {weights.shape}, expected ({size},)")
-    if not np.isfinite(weights).all() or (
-        embedding is not None and not np.isfinite(embedding).all()
-    ):
+    if classes.shape != (len(CLASSES),):
+        raise ValueError(f"{prefix}classes has shape {classes.shape}, expected ({len(CLASSES)},)")
+    parts = [weights, classes] if embedding is None else [weights, classes, embedding]
+    if not all(np.isfinite(part).all() for part in parts):
         raise ValueError(f"{prefix}* holds a value that is no number")
     line = bundle.calibration["injection"][head][tier]
     return _Tier(
         weights,
+        classes,
         embedding,
         bias=float(line["bias"]),
         slope=float(line["slope"]),
