@@ -31,12 +31,7 @@ from slmesh.training.screening_personal import (
     train_taggers,
 )
 from slmesh.training.screening_report import publish
-from slmesh.training.screening_thresholds import (
-    best_of_texts,
-    fitted_line,
-    out_of_fold,
-    threshold,
-)
+from slmesh.training.screening_thresholds import best_of_texts, fitted_line, out_of_fold, threshold
 
 __all__ = [
     "Features",

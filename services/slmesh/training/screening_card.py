@@ -90,7 +90,7 @@ def _injection_lines(content: Mapping[str, Any]) -> list[str]:
     about = _ABOUT_INJECTION.format(rate=content["parameters"]["injection"]["allowed"])
     lines = ["", "## Injected instructions", "", about, ""]
     lines += [
-        "| origin | source | n | n-grams alone | with encoder | interval | out of fold |",
+        "| origin | source | n | first tier | both tiers | interval | out of fold |",
         "|---|---|---|---|---|---|---|",
     ]
     injection = content["metrics"]["injection"]
@@ -117,17 +117,13 @@ def _left_out_lines(left_out: Mapping[str, Mapping[str, float]]) -> list[str]:
         "With a source left out of training, its texts found by either tier: all of its training and"
         " validation texts, thresholds set as above, 95 % Wilson intervals. This project's phrases stay"
         " in training; some of them, and of the words that are counted, were written after training rows"
-        " of these sources had been read."
-        " `slmesh card guard --left-out` measures it again. Where n-grams alone were measured, the"
-        " figure is the least that both tiers find.",
+        " of these sources had been read. `slmesh card guard --left-out` measures it again.",
         "",
-        "| source | n | n-grams alone | found | interval |",
+        "| source | n | first tier | found | interval |",
         "|---|---|---|---|---|",
     ]
     for source, row in left_out.items():
-        both = "at least as much | "
-        if "flagged" in row:
-            both = f"{row['flagged']:.3f} | {row['low']:.3f}-{row['high']:.3f}"
+        both = f"{row['flagged']:.3f} | {row['low']:.3f}-{row['high']:.3f}"
         lines.append(f"| {source} | {row['n']} | {row['linear']:.3f} | {both} |")
     return lines
 

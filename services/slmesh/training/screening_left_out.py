@@ -44,7 +44,7 @@ def found_without(
 
     Returns:
         By source: ``n``, ``flagged`` with its 95 % Wilson interval ``low`` to ``high``, and
-        ``linear``, the share that the n-grams alone find.
+        ``linear``, the share that the first tier alone finds.
     """
     found: dict[str, dict[str, float]] = {}
     for source, head in _LEFT_OUT.items():

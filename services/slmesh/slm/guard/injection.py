@@ -74,7 +74,7 @@ class InjectionModel:
 
     Args:
         bundle: The guard's bundle.
-        encoder: The compiled backbone; None leaves the n-grams alone to decide.
+        encoder: The compiled backbone; None leaves the first tier alone to decide.
 
     Raises:
         KeyError: The bundle lacks a part of the model.
@@ -147,7 +147,7 @@ class InjectionModel:
             embeddings = self._encoder.encode(read)
             ngrams = self._hasher.transform(read)
             second = strong.probabilities(ngrams, classes[chosen], embeddings)
-            # What the n-grams alone are sure of stands: each tier has half of the false positives
+            # What the first tier is sure of stands: each tier has half of the false positives
             # that are allowed, and the embedding talks the second out of some plain attempts.
             better = (second >= strong.threshold) | (probabilities[chosen] < linear.threshold)
             probabilities[chosen[better]] = second[better]
