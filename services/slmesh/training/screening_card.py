@@ -114,10 +114,11 @@ def _injection_lines(content: Mapping[str, Any]) -> list[str]:
 def _left_out_lines(left_out: Mapping[str, Mapping[str, float]]) -> list[str]:
     lines = [
         "",
-        "With a source left out of training, its texts found by either tier: all of its training and"
-        " validation texts, thresholds set as above, 95 % Wilson intervals. This project's phrases stay"
-        " in training; some of them, and of the words that are counted, were written after training rows"
-        " of these sources had been read. `slmesh card guard --left-out` measures it again.",
+        "With a source left out of training, its texts found by either tier: all of its training"
+        " and validation texts, thresholds set as above, 95 % Wilson intervals. This project's"
+        " phrases stay in training; some of them, and of the words that are counted, were written"
+        " after training rows of these sources had been read. `slmesh card guard --left-out`"
+        " measures it again.",
         "",
         "| source | n | first tier | found | interval |",
         "|---|---|---|---|---|",
