@@ -135,7 +135,8 @@ def _test_lines(test: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "## Test rows, read once",
         "",
         "By `slmesh eval guard`: buckets 8 and 9, the test files, and the safe prompts of xstest; 95 %"
-        " Wilson intervals.",
+        " Wilson intervals. Every version is read once, after its last choice; a part that a version"
+        " does not train is not read again, and its figures are those of the version that trained it.",
         "",
         "| source | n | flagged | interval |",
         "|---|---|---|---|",
