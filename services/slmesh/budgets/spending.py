@@ -22,6 +22,7 @@ from slmesh.budgets.statements import (
     CHANGE_WINDOW,
     DEAD,
     END,
+    END_ACTIVE,
     NEWEST_WINDOWS,
     OF_REQUEST,
     RELEASED,
@@ -150,80 +151,81 @@ class Spending:
         now_s = self._now_s()
         self._sweep(now_s)
         with self._transaction() as connection:
-            found = {
-                scope: self._window(connection, scope, limit, now_s)
+            known = _known(connection, id, now_s + lease_s)
+            # what most requests get is taken at once, and given back where it may not be
+            taken = Amount() if known else amount
+            states = {
+                scope: self._counted(connection, scope, limit, taken, now_s)
                 for scope, limit in sorted(limits.items())
             }
-            states = {
-                scope: _state(row, last, limits[scope], now_s)
-                for scope, (row, last) in found.items()
-            }
-            if not wanted(states):
-                return None
-            known = _known(connection, id, now_s + lease_s)
-            if known is not None:
-                return known
-            exhausted = next(
-                (
-                    over
-                    for scope, state in states.items()
-                    if (over := _over(connection, state, limits[scope], amount, now_s))
-                ),
-                None,
-            )
-            if exhausted is None:
+            refused: Exhausted | None = None
+            if is_wanted := wanted(states):
+                if known is not None:
+                    return known
+                refused = _first_over(connection, states, limits, amount, now_s)
+            if is_wanted and refused is None:
                 for state in states.values():
-                    self._take(connection, id, state, amount, now_s + lease_s)
-        if exhausted is not None:  # here, so that the request is counted all the same
-            raise exhausted
-        return Reservation(id, amount)
+                    self._write(connection, id, state, amount, now_s + lease_s)
+                return Reservation(id, amount)
+            for state in states.values():
+                connection.execute(
+                    CHANGE_WINDOW, _reserving(state.scope, state.start_s, Amount() - taken)
+                )
+        if refused is not None:  # here, so that the request is counted all the same
+            raise refused
+        return None
 
     def settle(self, reservation: Reservation, actual: Amount) -> None:
         """Put what an answer really took in the place of what was set aside for it.
 
         A reservation whose lease has passed is settled too: the answer was given, so it is paid for.
         """
-        self._end(reservation.id, SETTLED, actual)
+        self._end(reservation, SETTLED, actual)
 
     def release(self, reservation: Reservation) -> None:
         """Give back what was set aside; the reasoner was not used."""
-        self._end(reservation.id, RELEASED, Amount())
+        self._end(reservation, RELEASED, Amount())
 
-    def _window(
-        self, connection: Connection, scope: str, limit: Limit, now_s: float
-    ) -> tuple[Row[Any], Row[Any] | None]:
-        """Count a request in the present window; returns it, locked, and the one before it."""
+    def _counted(
+        self, connection: Connection, scope: str, limit: Limit, taken: Amount, now_s: float
+    ) -> WindowState:
+        """Count a request in the present window, take an amount, and lock the window's row.
+
+        Returns:
+            How the window stood before the amount was taken.
+        """
         start_s = int(now_s // limit.window_s) * limit.window_s
         newest = connection.execute(NEWEST_WINDOWS, {"of_scope": scope}).all()
         if not newest or newest[0].start_s < start_s:
             connection.execute(self._open_window, {"scope": scope, "start_s": start_s})
         else:  # a later one when the clock was set back: what is spent stays spent
             start_s = newest[0].start_s
-        row = connection.execute(CHANGE_WINDOW, changed(scope, start_s, demand=1)).one()
+        change = _reserving(scope, start_s, taken) | {"more_demand": 1}
+        row = connection.execute(CHANGE_WINDOW, change).one()
         before_s = start_s - limit.window_s
-        return row, next((one for one in newest if one.start_s == before_s), None)
+        last = next((one for one in newest if one.start_s == before_s), None)
+        return _state(row, last, limit, taken, now_s)
 
-    def _take(
+    def _write(
         self, connection: Connection, id: str, state: WindowState, amount: Amount, expires_s: float
     ) -> None:
-        change = changed(
-            state.scope,
-            state.start_s,
-            reserved_tokens=amount.tokens,
-            reserved_usd_micros=amount.usd_micros,
-            **vars(amount),
-        )
-        connection.execute(CHANGE_WINDOW, change)
         values = {"id": id, "scope": state.scope, "start_s": state.start_s, "state": ACTIVE}
         connection.execute(self._set_aside, {**values, "expires_s": expires_s, **vars(amount)})
 
-    def _end(self, id: str, state: str, actual: Amount) -> None:
+    def _end(self, reservation: Reservation, state: str, actual: Amount) -> None:
+        ended = _ended(reservation.id, state, actual)
         with self._transaction() as connection:
-            for row in connection.execute(OF_REQUEST, {"of_id": id}).all():
-                if row.state == SETTLED:
-                    continue
-                reserved = _amount(row) if row.state == ACTIVE else Amount()
-                _end_one(connection, row, state, reserved, actual)
+            active = sorted(
+                connection.execute(END_ACTIVE, ended).all()
+            )  # windows are locked in order
+            for row in active:
+                change = _ending(row, state, reservation.amount, actual)
+                connection.execute(CHANGE_WINDOW, change)
+            if active:
+                return
+            for row in connection.execute(OF_REQUEST, {"of_id": reservation.id}).all():
+                if row.state != SETTLED:
+                    _end_one(connection, row, state, Amount(), actual)
 
     def _sweep(self, now_s: float) -> None:
         """Release reservations whose time has passed.
@@ -267,6 +269,21 @@ def _known(connection: Connection, id: str, expires_s: float) -> Reservation | N
     return Reservation(id, _amount(rows[0]))
 
 
+def _first_over(
+    connection: Connection,
+    states: Mapping[str, WindowState],
+    limits: Mapping[str, Limit],
+    amount: Amount,
+    now_s: float,
+) -> Exhausted | None:
+    """Return why one of the budgets does not hold an amount more, or None."""
+    for scope, state in states.items():
+        over = _over(connection, state, limits[scope], amount, now_s)
+        if over is not None:
+            return over
+    return None
+
+
 def _over(
     connection: Connection, state: WindowState, limit: Limit, amount: Amount, now_s: float
 ) -> Exhausted | None:
@@ -286,7 +303,24 @@ def _over(
 def _end_one(
     connection: Connection, row: Row[Any], state: str, reserved: Amount, actual: Amount
 ) -> None:
-    change = changed(
+    connection.execute(CHANGE_WINDOW, _ending(row, state, reserved, actual))
+    connection.execute(END, _ended(row.id, state, actual) | {"of_scope": row.scope})
+
+
+def _reserving(scope: str, start_s: int, amount: Amount) -> dict[str, Any]:
+    """Return the change of a window in which an amount is reserved."""
+    return changed(
+        scope,
+        start_s,
+        reserved_tokens=amount.tokens,
+        reserved_usd_micros=amount.usd_micros,
+        **vars(amount),
+    )
+
+
+def _ending(row: Row[Any], state: str, reserved: Amount, actual: Amount) -> dict[str, Any]:
+    """Return the change of a window in which a reservation ends."""
+    return changed(
         row.scope,
         row.start_s,
         answers=int(state == SETTLED),
@@ -294,16 +328,21 @@ def _end_one(
         reserved_usd_micros=-reserved.usd_micros,
         **vars(actual - reserved),
     )
-    connection.execute(CHANGE_WINDOW, change)
+
+
+def _ended(id: str, state: str, actual: Amount) -> dict[str, Any]:
+    """Return the parameters of a reservation that ends."""
     values = {f"new_{name}": value for name, value in vars(actual).items()}
-    connection.execute(END, {"of_id": row.id, "of_scope": row.scope, "new_state": state, **values})
+    return {"of_id": id, "new_state": state, **values}
 
 
 def _amount(row: Row[Any]) -> Amount:
     return Amount(row.requests, row.tokens, row.usd_micros)
 
 
-def _state(row: Row[Any], last: Row[Any] | None, limit: Limit, now_s: float) -> WindowState:
+def _state(
+    row: Row[Any], last: Row[Any] | None, limit: Limit, taken: Amount, now_s: float
+) -> WindowState:
     # what is reserved and not settled says nothing of how long answers are
     answers = row.answers + (last.answers if last is not None else 0)
     tokens = row.tokens - row.reserved_tokens
@@ -316,7 +355,7 @@ def _state(row: Row[Any], last: Row[Any] | None, limit: Limit, now_s: float) -> 
         scope=row.scope,
         start_s=row.start_s,
         elapsed=min(max((now_s - row.start_s) / limit.window_s, 0.0), 1.0),
-        used=_amount(row),
+        used=_amount(row) - taken,
         demand=row.demand,
         last_demand=None if last is None else last.demand,
         mean=mean,

@@ -17,6 +17,7 @@ __all__ = [
     "CHANGE_WINDOW",
     "DEAD",
     "END",
+    "END_ACTIVE",
     "NEWEST_WINDOWS",
     "OF_REQUEST",
     "RELEASED",
@@ -40,6 +41,8 @@ _COUNTED = (
     "reserved_tokens",
     "reserved_usd_micros",
 )
+
+_ENDED = {name: bindparam(f"new_{name}") for name in ("state", "requests", "tokens", "usd_micros")}
 
 NEWEST_WINDOWS = (
     select(WINDOW)
@@ -78,12 +81,21 @@ RENEW = (
 
 END = (
     update(RESERVATION)
-    .where(RESERVATION.c.id == bindparam("of_id"), RESERVATION.c.scope == bindparam("of_scope"))
-    .values(
-        {name: bindparam(f"new_{name}") for name in ("state", "requests", "tokens", "usd_micros")}
+    .where(
+        RESERVATION.c.id == bindparam("of_id"),
+        RESERVATION.c.scope == bindparam("of_scope"),
     )
+    .values(_ENDED)
 )
 """Ends one reservation of a request."""
+
+END_ACTIVE = (
+    update(RESERVATION)
+    .where(RESERVATION.c.id == bindparam("of_id"), RESERVATION.c.state == ACTIVE)
+    .values(_ENDED)
+    .returning(RESERVATION.c.scope, RESERVATION.c.start_s)
+)
+"""Ends the reservations of a request whose lease has not passed; returns their windows."""
 
 DEAD = select(RESERVATION).where(
     RESERVATION.c.state == ACTIVE, RESERVATION.c.expires_s < bindparam("of_now")
