@@ -99,7 +99,7 @@ class Database:
             self._engine = sa.create_engine(
                 parsed,
                 connect_args={"timeout": _BUSY_MS / 1e3},
-                pool_reset_on_return=None,  # every transaction here ends before its connection goes back
+                pool_reset_on_return=None,  # every transaction has ended by then
             )
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
