@@ -42,7 +42,9 @@ _COUNTED = (
     "reserved_usd_micros",
 )
 
-_ENDED: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("state", "requests", "tokens", "usd_micros")}
+_ENDED: dict[str, Any] = {
+    name: bindparam(f"new_{name}") for name in ("state", "requests", "tokens", "usd_micros")
+}
 
 NEWEST_WINDOWS = (
     select(WINDOW)
