@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.consul_agent import ConsulAgentProcess, ConsulMissingError, find_consul
 from tests.postgres_server import PostgresMissingError, PostgresServer, run_postgres
 from tests.running_mesh import ROOT, RunningMesh, run_mesh
@@ -29,7 +30,9 @@ _MOST_PROCESSES = 4
 
 _MESH = pytest.StashKey[ExitStack]()
 
-gc.disable()  # what is imported while tests are collected stays, and a look at all of it takes long
+# a busy machine may take a second for what takes a millisecond
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,9 +68,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (not _is_with_ray(item), not item.nodeid.startswith(_LONG)))
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Look for no garbage meanwhile: what is imported stays, and to look at all of it takes long."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

@@ -30,7 +30,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=6)), max_size=12).map(" ".join))
 def test_offsets_are_code_points_of_the_text_and_matches_do_not_overlap(text):
     end = 0
@@ -141,7 +141,7 @@ _WORDS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(_WORDS), max_size=9).map(" ".join))
 def test_every_mixture_of_known_words_is_read_without_an_error(text):
     for match in recognise(text, KINDS, CONTEXT):
@@ -152,7 +152,7 @@ def test_an_open_bracket_before_a_number_that_is_no_phone_is_read():
     assert [m.kind for m in recognise("( 99/99/9999", KINDS, CONTEXT)] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=80))
 def test_any_text_in_any_locale_is_read_without_an_error(text):
     for locale in ("en-US", "de-DE", "ja", "ar-EG"):

@@ -73,7 +73,7 @@ PATHS = {
 }
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(classification, ranking, scoring, screening, extraction, st.data())
 def test_every_combination_of_answers_has_a_way(intent, passages, triage, guard, fields, data):
     answers = {

@@ -168,7 +168,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=8)), max_size=10).map(" ".join))
 def test_spans_are_code_points_of_the_text(entities, text):
     # Lone surrogates cannot be in a protobuf string.
@@ -177,7 +177,7 @@ def test_spans_are_code_points_of_the_text(entities, text):
         assert text[field.span.start : field.span.end] == field.text
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(_PIECES, max_size=6).map(" ".join), min_size=1, max_size=8))
 def test_a_batch_answers_as_its_texts_do_alone(entities, texts):
     requests = [_request(text) for text in texts]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slmesh.api.guard.v1 import guard_pb2 as pb
@@ -299,7 +299,6 @@ def test_no_redacted_code_point_stays(drawn: tuple[list[str], list[pb.Finding]])
         assert covered == wanted
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_screened_with_spans_inside_it(text: str) -> None:
     for match in find_personal_data(text):

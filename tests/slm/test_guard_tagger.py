@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slmesh.mesh.bundle import load_bundle
@@ -45,7 +45,6 @@ def test_names_and_addresses_are_found_in_running_text(
     assert [(match.kind, text[match.start : match.end]) for match in found] == expected
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=200))
 def test_the_tagger_answers_any_text_with_spans_inside_it(tagger: Tagger, text: str) -> None:
     last = 0
