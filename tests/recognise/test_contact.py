@@ -41,6 +41,10 @@ def test_emails_are_found_with_a_lower_case_domain(find, text, expected):
             "+86 20 61302222-8866", "en-US", ["+862061302222"], id="extension-behind-a-dash"
         ),
         pytest.param("(123) 456-7890", "en-US", ["+11234567890"], id="american-shape-not-in-use"),
+        pytest.param("is(+45)33-12-34-56", "en-US", ["+4533123456"], id="bracket-after-a-letter"),
+        pytest.param(
+            "OFFICE-1(516)733-3989", "en-US", ["+15167333989"], id="after-a-word-and-dash"
+        ),
         pytest.param("paid on 12.11.2021 10:30", "en-GB", [], id="date"),
         pytest.param("order 123456789", "en-GB", [], id="plain-digits"),
         pytest.param("0.000000012", "en-GB", [], id="decimal"),

@@ -79,6 +79,13 @@ from slmesh.recognise import Context, recognise
         pytest.param("thanksgiving", "2026-11-26", id="thanksgiving"),
         pytest.param("last easter", "2026-04-05", id="last-easter"),
         pytest.param("Monday two weeks from now", "2026-12-07", id="weekday-of-a-counted-week"),
+        pytest.param("mar/3/2015", "2015-03-03", id="month-first-with-strokes"),
+        pytest.param("03.mar.2015", "2015-03-03", id="day-first-with-dots"),
+        pytest.param("14th April 15", "2015-04-14", id="short-year-at-the-end"),
+        pytest.param("10 / 12 / 2018", "2018-12-10", id="spaced-strokes"),
+        pytest.param("on the twenty first", "2026-12-21", id="day-of-month-in-two-words"),
+        pytest.param("a week ago yesterday", "2026-11-16", id="ago-from-yesterday"),
+        pytest.param("tmr", "2026-11-25", id="tomorrow-written-short"),
         pytest.param("two months from today on Tuesday", "2027-01-26", id="weekday-after-months"),
     ],
 )
@@ -137,6 +144,9 @@ def test_words_that_only_look_like_dates_are_left_alone(find, text):
         pytest.param("fifteen past eight in the morning", "08:15:00", id="fifteen-past"),
         pytest.param("at seven twenty-seven", "07:27:00", id="spoken"),
         pytest.param("by nine a m", "09:00:00", id="letters-apart"),
+        pytest.param("seven thirty p.m.", "19:30:00", id="words-and-dots"),
+        pytest.param("a quarter till four", "03:45:00", id="till"),
+        pytest.param("6 early in the morning", "06:00:00", id="early-in-the-morning"),
     ],
 )
 def test_times_are_read_on_the_24_hour_clock(find, text, expected):
@@ -156,6 +166,7 @@ def test_times_are_read_on_the_24_hour_clock(find, text, expected):
         "5 to 6 people",
         "10 minutes to one hour",
         "from two thirty pound notes",
+        "a 7 night stay",
     ],
 )
 def test_numbers_without_a_sign_of_time_are_no_times(find, text):
@@ -178,11 +189,24 @@ def test_numbers_without_a_sign_of_time_are_no_times(find, text):
         pytest.param("Sunday late evening at 10:00", "2026-11-29T22:00:00+00:00", id="late"),
         pytest.param("five-thirty pm tomorrow", "2026-11-25T17:30:00+00:00", id="words"),
         pytest.param("in 2 hours", "2026-11-24T11:00:00+00:00", id="in-hours"),
+        pytest.param("I'll be back 10, tonight", "2026-11-24T22:00:00+00:00", id="bare-tonight"),
+        pytest.param("at 3 this afternoon", "2026-11-24T15:00:00+00:00", id="this-afternoon"),
+        pytest.param("11 last night", "2026-11-23T23:00:00+00:00", id="last-night"),
+        pytest.param("at 8 on friday evening", "2026-11-27T20:00:00+00:00", id="part-behind"),
+        pytest.param("at eight on friday", "2026-11-27T08:00:00+00:00", id="hour-in-words"),
+        pytest.param("at 730 tomorrow", "2026-11-25T07:30:00+00:00", id="three-digits"),
+        pytest.param("3/5 5pm", "2027-05-03T17:00:00+01:00", id="day-in-numbers-before-a-time"),
+        pytest.param("5pm 3/5", "2027-05-03T17:00:00+01:00", id="day-in-numbers-behind-a-time"),
         pytest.param("30 minutes ago", "2026-11-24T08:30:00+00:00", id="minutes-ago"),
     ],
 )
 def test_a_date_with_a_time_carries_the_offset_of_the_zone(find, text, expected):
     assert [value for _, value in find(text, "date_time")] == [expected]
+
+
+@pytest.mark.parametrize("text", ["a table for 8 tonight", "we are 4 this evening"])
+def test_a_party_of_tonight_is_no_hour(find, text):
+    assert find(text, "date_time") == []
 
 
 @pytest.mark.parametrize(
@@ -291,6 +315,13 @@ def test_words_and_numbers_that_only_look_like_periods_are_left_alone(find, text
         pytest.param("three quarters of an hour", 2700, id="part-of-an-hour"),
         pytest.param("three weekends", 518400, id="weekends"),
         pytest.param("all day", 86400, id="all-day"),
+        pytest.param("the whole week", 604800, id="whole-week"),
+        pytest.param("another hour", 3600, id="another"),
+        pytest.param("3 more days", 259200, id="more-days"),
+        pytest.param("a pair of hours", 7200, id="pair"),
+        pytest.param("1/2 an hour", 1800, id="half-with-a-stroke"),
+        pytest.param("two and one half hours", 9000, id="one-half"),
+        pytest.param("a year and a quarter", 456.25 * 86400, id="and-a-quarter"),
     ],
 )
 def test_durations_are_in_seconds(find, text, expected):

@@ -11,7 +11,8 @@ from datetime import date
 from functools import lru_cache
 
 from slmesh.recognise.day import added
-from slmesh.recognise.day_names import any_of, names_of
+from slmesh.recognise.day_names import DAY_WORD, DAY_WORDS, any_of, names_of
+from slmesh.recognise.parts_of_years import parts_of_years
 from slmesh.recognise.period import SHIFTS, Period, unit_around
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
@@ -32,11 +33,6 @@ _REST = re.compile(
 )
 _BEFORE_LAST = re.compile(
     r"\b(?:the[ ])?(?P<unit>week|weekend|month|year)[ ](?P<which>before[ ]last|after[ ]next)\b",
-    re.IGNORECASE,
-)
-_HALF_YEAR = re.compile(
-    r"\b(?:the[ ])?(?P<half>first|second|1st|2nd|last)[ ]half[ ]of[ ](?:the[ ]year[ ])?"
-    r"(?:(?P<year>(?:19|20)[0-9]{2})(?![\w:/])|(?P<which>this|next|last|the)[ ]year\b)",
     re.IGNORECASE,
 )
 _TO_DATE = re.compile(r"\b(?:the[ ])?(?P<unit>year|month|week)[ -]to[ -]date\b", re.IGNORECASE)
@@ -63,6 +59,14 @@ _YEAR_RANGE = re.compile(
 _YEAR_MONTH = re.compile(
     rf"(?<![\w./,:-])(?P<year>{_FOUR})[-/](?P<month>0[1-9]|1[0-2])(?![\w/%:]|[.,-][0-9])"
 )
+_MONTH_YEAR = re.compile(
+    rf"(?<![\w./,:-])(?P<month>0?[1-9]|1[0-2])[-/](?P<year>{_FOUR})(?![\w/%:]|[.,-][0-9])"
+)
+_YEAR_TO_NOW = re.compile(
+    rf"(?<![\w./,:$-])(?P<year>{_FOUR})(?=[ ]?(?:[-\u2013~]|\bto\b|until|till|through)[ ]?"
+    r"(?:now|today|date|(?:the[ ])?present)\b)",
+    re.IGNORECASE,
+)
 _DECADE = re.compile(
     r"\b(?:the[ ])?(?P<year>(?:1[0-9]|20)[0-9]0)[ ]?['\u2019]?s\b"
     r"|(?P<cue>\b(?:the|in|of|early|late|mid)[ -])['\u2019]?(?P<short>[1-9]0)[ ]?['\u2019]?s\b"
@@ -76,12 +80,9 @@ _DECADES = {
 _AGE = re.compile(
     r"\b(?:my|his|her|their|our|your|low|high)[ ](?:early[ ]|mid[ -]?|late[ ])?$", re.I
 )
-_CENTURY = re.compile(r"\b(?P<number>[1-9]|1[0-9]|2[0-1])(?:st|nd|rd|th)[ ]{1,2}century\b", re.I)
-_PART_OF_YEAR = re.compile(
-    rf"(?<![\w/.])(?:(?P<before>{_FOUR})[ -]?)?(?P<letter>q|h)(?P<number>[1-4])\b"
-    rf"(?:(?:[ ](?:of[ ]|in[ ])?|-)(?P<year>{_FOUR})(?![\w:/])"
-    r"|[ ](?:of[ ])?(?P<which>this|next|last)[ ]year\b)?",
-    re.IGNORECASE,
+_CENTURY = re.compile(
+    rf"\b(?:(?P<number>[1-9]|1[0-9]|2[0-1])(?:st|nd|rd|th)|(?P<word>{DAY_WORD}))[ -]{{1,2}}century\b",
+    re.I,
 )
 _AMBIGUOUS_MONTHS = frozenset({"may", "march", "mar", "sun", "jan", "dec"})
 
@@ -104,8 +105,7 @@ def calendar_periods(reading: Reading, today: date) -> Iterator[Period]:
     yield from _units(reading.text, today)
     yield from _months(reading, today)
     yield from _years(reading.text)
-    yield from _parts_of_years(reading.text, today)
-    yield from _half_years(reading.text, today)
+    yield from parts_of_years(reading.text, today)
     yield from _decades(reading.text, today)
 
 
@@ -160,9 +160,10 @@ def _months(reading: Reading, today: date) -> Iterator[Period]:
             start = found.start("before")
         every = "" if year or found.group("which") or cue in ("this", "next", "last") else "year"
         yield Period(start, found.end(), first, added(first, 1, "month"), every, weak)
-    for found in _YEAR_MONTH.finditer(reading.text):
-        first = date(int(found.group("year")), int(found.group("month")), 1)
-        yield Period(*found.span(), first, added(first, 1, "month"))
+    for pattern in (_YEAR_MONTH, _MONTH_YEAR):
+        for found in pattern.finditer(reading.text):
+            first = date(int(found.group("year")), int(found.group("month")), 1)
+            yield Period(*found.span(), first, added(first, 1, "month"))
 
 
 def _year_of_month(found: re.Match[str], month: int, cue: str, today: date, *, past: bool) -> int:
@@ -191,6 +192,8 @@ def _years(text: str) -> Iterator[Period]:
             more = _MORE_YEARS.match(text, more.end())
     for found in _SPOKEN_YEAR.finditer(text):
         yield _year(*found.span("year"), year_of_words(found.group("year")))
+    for found in _YEAR_TO_NOW.finditer(text):
+        yield _year(*found.span(), int(found.group("year")))
     for found in _YEAR_RANGE.finditer(text):
         for name in ("first", "second"):
             yield _year(*found.span(name), int(found.group(name)), weak=True)
@@ -198,31 +201,6 @@ def _years(text: str) -> Iterator[Period]:
 
 def _year(start: int, end: int, year: int, *, weak: bool = False) -> Period:
     return Period(start, end, date(year, 1, 1), date(year + 1, 1, 1), weak=weak)
-
-
-def _parts_of_years(text: str, today: date) -> Iterator[Period]:
-    """Find "2019-Q1", "q3 of 2018", "2019 H2", "Q1"; "H2" without a year may be anything."""
-    for found in _PART_OF_YEAR.finditer(text):
-        number, months = int(found.group("number")), 3 if found.group("letter") in "qQ" else 6
-        if months == 6 and number > 2:
-            continue
-        year = found.group("before") or found.group("year")
-        which = (found.group("which") or "").lower()
-        if months == 6 and not year and not which:
-            continue
-        first = date(int(year) if year else today.year, (number - 1) * months + 1, 1)
-        shifted = added(first, SHIFTS.get(which, 0), "year")
-        until = added(shifted, months, "month") if shifted else None
-        yield Period(*found.span(), shifted, until, "" if year or which else "year")
-
-
-def _half_years(text: str, today: date) -> Iterator[Period]:
-    """Find "first half of 2018" and "the second half of this year"."""
-    for found in _HALF_YEAR.finditer(text):
-        year = int(found.group("year") or 0)
-        year = year or today.year + SHIFTS[found.group("which").lower()]
-        first = date(year, 1 if found.group("half").lower() in ("first", "1st") else 7, 1)
-        yield Period(*found.span(), first, added(first, 6, "month"))
 
 
 def _decades(text: str, today: date) -> Iterator[Period]:
@@ -239,5 +217,6 @@ def _decades(text: str, today: date) -> Iterator[Period]:
             year -= 100 if year > today.year else 0
         yield Period(start, found.end(), date(year, 1, 1), date(year + 10, 1, 1))
     for found in _CENTURY.finditer(text):
-        year = (int(found.group("number")) - 1) * 100
+        word = (found.group("word") or "").lower().replace("-", " ")
+        year = ((DAY_WORDS.get(word) or int(found.group("number"))) - 1) * 100
         yield Period(*found.span(), date(max(year, 1), 1, 1), date(year + 100, 1, 1))

@@ -39,8 +39,8 @@ _PAST_WORDS = "|".join(
 _HOUR = rf"(?:2[0-4]|1[0-9]|0?[0-9]|{'|'.join(_HOURS)})"
 _HALF_DAY = r"(?:ampm(?!\w)|[ap][ ]?\.[ ]?m(?:[ ]?\.)?|[ap][ ]?m(?!\w)|[ap](?![\w]))"
 _PART = (
-    r"(?:,?[ ](?:in[ ]the[ ]|at[ ]|this[ ])?(?:early[ ]|late[ ])?"
-    r"(?P<part>morning|afternoon|evening|night)\b)"
+    r"(?:,?[ ](?:early[ ]|late[ ])?(?:in[ ]the[ ]|at[ ])?(?:early[ ]|late[ ])?"
+    r"(?P<part>morning|afternoon|evening|night(?![ ](?:stay|trip|break|holiday|booking)))\b)"
 )
 
 _CLOCK = re.compile(
@@ -62,7 +62,7 @@ _RUN_TOGETHER = re.compile(
 )
 _PAST = re.compile(
     rf"\b(?P<minute>(?:a[ ])?quarter|{_PAST_WORDS}|[1-5]?[0-9])"
-    r"(?P<unit>[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|til|before)[ ]"
+    r"(?P<unit>[ ]min(?:ute)?s?)?[ ](?P<side>past|to|after|till?|before)[ ]"
     rf"(?P<hour>{_HOUR})(?:[ ]?(?P<half>{_HALF_DAY})(?!\w))?(?![\w:]|[.,/-][0-9])"
     r"(?![ -](?:hour|minute|day|week|month|year)s?\b)",
     re.IGNORECASE,
@@ -82,6 +82,22 @@ _FOUR_DIGITS = re.compile(
     r"(?=[ ]?(?:hrs|hours)\b))(?![\w:/]|[.,][0-9])",
     re.IGNORECASE,
 )
+_RUN_TOGETHER_AT = re.compile(
+    r"\bat[ ](?P<hour>1[0-9]|2[0-3]|[1-9])(?P<minute>[0-5][0-9])"
+    r"(?=[ ](?:on|today|tonight|tomorrow|in[ ]the|this)[ ]|[ ](?:today|tonight|tomorrow)\b)",
+    re.IGNORECASE,
+)
+_HALF_TOLD = (
+    r",?[ ](?:tonight|tonite|last[ ]night|tomorrow[ ](?:morning|afternoon|evening|night)"
+    r"|this[ ](?:morning|afternoon|evening))\b"
+)
+_NAMED_AFTER = re.compile(_HALF_TOLD, re.IGNORECASE)
+_MAY_BE_HOUR = re.compile(
+    r"(?:^|[.,;:!?(]|\b(?:at|by|around|about|until|till|from|back|home|here|there|arrive|meet|come|leave"
+    r"|out|go|return|call))[ ]?$",
+    re.IGNORECASE,
+)
+"""What stands before an hour that only "tonight" behind it tells: "table for 8 tonight" has none."""
 _NAMED = re.compile(
     r"\b(?P<twelve>12[ ])?(?P<name>(?:at[ ])?noon|midday|mid-day|midnight|noontime)(?:[ -]?ish)?\b",
     re.IGNORECASE,
@@ -89,7 +105,9 @@ _NAMED = re.compile(
 _AT = re.compile(r"(?:\bat|@|\bat[ ](?:about|around)|\baround)[ ]?$", re.IGNORECASE)
 _AT_ENDS = ("t", "T", "@", "d", "D")
 _AT_WORD = re.compile(
-    rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b(?![ ]?(?:o|[%]))", re.IGNORECASE
+    rf"\bat[ ](?:about[ ]|around[ ])?(?P<hour>{'|'.join(_HOURS)})\b"
+    r"(?![ ]?(?:o['\u2019]?[ ]?clock|%))",
+    re.IGNORECASE,
 )
 _SPOKEN_TIME = re.compile(
     r"(?:\b(?:at|by|from|till|until|before|after|around|about|between|today|tomorrow|tonight|\w+day)"
@@ -165,6 +183,9 @@ def _candidates(text: str) -> Iterator[Clock]:
         name = "" if found.group("hour") else "s"
         hour, minute = int(found.group(f"hour{name}")), int(found.group(f"minute{name}"))
         yield Clock(found.start(f"hour{name}"), found.end(), time(hour, minute))
+    for found in _RUN_TOGETHER_AT.finditer(text):
+        hour, minute = int(found.group("hour")), int(found.group("minute"))
+        yield from _on_clock(text, found.start("hour"), found.end(), hour, minute, None)
     for found in _SPOKEN_TIME.finditer(text):
         if not _NOT_HOUR.match(text, found.end()):
             minute = _spoken_minute(found.group("spaced"))
@@ -191,9 +212,10 @@ def _digits(text: str, found: re.Match[str]) -> Iterator[Clock]:
         end -= 1
     part = _TRAILING_PART.match(text, end) if text[end : end + 1] in (" ", ",") else None
     before = text[max(0, found.start() - 12) : found.start()]
-    if bare and not part and before.rstrip(" ")[-1:] not in _AT_ENDS:
+    told = bare and _NAMED_AFTER.match(text, end) and _MAY_BE_HOUR.search(before)
+    if bare and not told and not part and before.rstrip(" ")[-1:] not in _AT_ENDS:
         return
-    if (mark and mark in ":hH") or half or part:
+    if (mark and mark in ":hH") or half or part or told:
         pass
     elif found.group("spaced") or mark:
         if not _CUE.search(before):
@@ -209,7 +231,7 @@ def _past(text: str, found: re.Match[str]) -> Iterator[Clock]:
     """Read "half past six"; "25 to 7" only where it cannot be a range of numbers."""
     word = re.sub(r"^a ", "", found.group("minute").lower()).replace("-", " ")
     minute = int(word) if word.isdigit() else _MINUTES[word]
-    backwards = found.group("side").lower() in ("to", "til", "before")
+    backwards = found.group("side").lower() in ("to", "til", "till", "before")
     part = _TRAILING_PART.match(text, found.end())
     if backwards and word not in _USUAL_MINUTES:
         before = text[max(0, found.start() - 10) : found.start()].lower()

@@ -46,7 +46,7 @@ _IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\w|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,45}(?![\w:])")
 
 _PHONE = re.compile(
-    r"(?<![\w+@#/.,-])(?<!\w[ ]\()"
+    r"(?:(?<![\w+@#/.,-])|(?<=[a-z])(?=\(\+?[0-9])|(?<=[a-z]-)(?=1?[ ]?\([0-9]))(?<!\w[ ]\()"
     r"(?:\+|00|\([ ]?)?\+?[0-9](?:[ \u00a0./()\u2010-\u2015-]{0,3}[0-9]){5,17}"
     r"(?:[ ]{0,2}(?:x|ext\.?|extension)[ ]?[0-9]{1,6})?(?![\w@]|[.,-][0-9])",
     re.IGNORECASE,
@@ -60,7 +60,7 @@ _DATE_LIKE = re.compile(
     r"\(?(?:[0-9]{1,2}[./ -][0-9]{1,2}[./ -](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-]"
     r"[0-9]{1,2})(?:[ -].*)?$"
 )
-_NORTH_AMERICAN = re.compile(r"\([0-9]{3}\)[ ]?[0-9]{3}-[0-9]{4}|[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
+_NORTH_AMERICAN = re.compile(r"\(?[0-9]{3}\)[ ]?[0-9]{3}-[0-9]{4}|[0-9]{3}([.-])[0-9]{3}\1[0-9]{4}")
 _INTERNATIONAL = re.compile(r"^00|^\(00(?=[0-9]+\))")
 _SHORTEST = 10
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
@@ -184,7 +184,7 @@ def _e164(raw: str, region: str, *, announced: bool) -> str:
         american = _parsed(raw, "US")
         if american is not None and (
             phonenumbers.is_valid_number(american)
-            or (raw[0] == "(" and phonenumbers.is_possible_number(american))
+            or (")" in raw and phonenumbers.is_possible_number(american))
         ):
             return _formatted(american)
     if _is_foreign(raw, region):

@@ -10,13 +10,17 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
-from slmesh.recognise.day import Day, added
+from slmesh.recognise.day import Day, added, added_working
 from slmesh.recognise.durations import Length, lengths
 from slmesh.recognise.reading import Reading
 
 CLOCK_UNITS = frozenset({"second", "minute", "hour"})
 """Units that a time of day is needed to count with."""
-_AGO = re.compile(r"[ ](?:ago|earlier|before[ ]now|back)\b", re.IGNORECASE)
+_AGO = re.compile(
+    r"[ ](?:ago|earlier|before[ ]now|back|prior(?![ ](?:of|to)\b))\b"
+    r"(?:[ ](?P<anchor>today|tomorrow|yesterday)\b)?",
+    re.IGNORECASE,
+)
 _HENCE = re.compile(
     r"[ ](?:from[ ](?P<anchor>now|today|tomorrow|tmrw|yesterday)|hence|later)\b", re.IGNORECASE
 )
@@ -29,7 +33,7 @@ _SINCE_YEAR = re.compile(
 _UNIT_BESIDE = re.compile(
     r"\bthe[ ](?P<unit>day|week|month|year)[ ](?P<side>before|after)[ ](?:the[ ])?$", re.IGNORECASE
 )
-_IN = re.compile(r"\b(?:in|within)[ ]$", re.IGNORECASE)
+_IN = re.compile(r"\b(?:in|within)[ ](?:about[ ]|around[ ]|exactly[ ])?$", re.IGNORECASE)
 _TIME_OF = re.compile(r"(?:['\u2019]s?)?[ ]time\b", re.IGNORECASE)
 _WEEKDAY_GAP = re.compile(r",?[ ](?:on[ ])?", re.IGNORECASE)
 _WEEKDAY_GAP_BEFORE = re.compile(r",?[ ](?:on[ ])?$", re.IGNORECASE)
@@ -46,8 +50,8 @@ def counted_days(reading: Reading, today: date) -> Iterator[Day]:
             first = date(int(year.group("year")), 1, 1)
             yield Day(start, year.end(), moved(first, 1, length))
             continue
-        if sign == 0:
-            continue
+        if sign == 0 or _WITHIN.match(reading.text, start, length.start):
+            continue  # "within 3 days" is a stretch of them
         shift = {"tomorrow": 1, "tmrw": 1, "yesterday": -1}.get(anchor, 0)
         yield Day(start, end, moved(today + timedelta(days=shift), sign, length))
 
@@ -56,6 +60,9 @@ def moved(day: date | None, sign: int, length: Length) -> date | None:
     """Return the day that far before or after; None when the length is no whole number of days."""
     if not length.parts:
         return None
+    if length.working and length.count is not None and day is not None:
+        whole = length.count == int(length.count)
+        return added_working(day, sign * int(length.count)) if whole else None
     for count, unit in length.parts:
         if unit == "year" and count != int(count):
             count, unit = count * 12, "month"
@@ -81,6 +88,8 @@ def beside_days(reading: Reading, found: Sequence[Day]) -> Iterator[Day]:
         length = ends.get(day.start - len(beside.group()))
         if beside.group("side").lower() == "on" and (length is None or length.unit != "week"):
             continue  # only "a week on monday" counts from a day
+        if length is not None and length.unit == "night" and beside.group("side").lower() == "from":
+            continue  # "3 nights from 7 April" is a stay
         if length is not None and length.unit not in CLOCK_UNITS:
             sign = -1 if beside.group("side").lower() == "before" else 1
             yield Day(length.start, day.end, moved(day.value, sign, length))
@@ -117,11 +126,14 @@ def with_weekdays(reading: Reading, counted: Sequence[Day], found: Sequence[Day]
         yield Day(min(day.start, weekday.start), max(day.end, weekday.end), value)
 
 
+_WITHIN = re.compile(r"\bwithin[ ]$", re.IGNORECASE)
+
+
 def counted_from(text: str, length: Length) -> tuple[int, int, int, str]:
     """Return the span of "in", the length and "ago"; the direction (0: none); and what it is from."""
     ago = _AGO.match(text, length.end)
     if ago:
-        return length.start, ago.end(), -1, "now"
+        return length.start, ago.end(), -1, (ago.group("anchor") or "now").lower()
     hence = _HENCE.match(text, length.end)
     if hence is None and length.unit == "week":
         hence = _WEEK_TODAY.match(text, length.end)

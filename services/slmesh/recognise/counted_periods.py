@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 from slmesh.recognise.counted_days import CLOCK_UNITS, moved
-from slmesh.recognise.day import Day, added
+from slmesh.recognise.day import Day, added, added_working
 from slmesh.recognise.day_names import DAY_WORD, DAY_WORDS
 from slmesh.recognise.durations import Length, lengths
 from slmesh.recognise.feasts import FEAST, feast_in, next_feast
@@ -20,7 +20,7 @@ from slmesh.recognise.period import SHIFTS, Period, first_week_of, unit_around
 from slmesh.recognise.reading import Reading
 
 _BEFORE_LENGTH = re.compile(
-    r"\b(?P<which>last|past|previous|next|coming|following|upcoming)[ ]$", re.IGNORECASE
+    r"\b(?P<which>last|past|previous|next|coming|following|upcoming|within)[ ]$", re.IGNORECASE
 )
 _INSIDE = re.compile(
     r"\b(?P<count>[0-9]{1,3}|two|three|four|five|six|seven|eight|nine|ten|couple(?:[ ]of)?)[ ]"
@@ -55,6 +55,8 @@ _WEEK_OF = re.compile(
 _STARTING = re.compile(
     r",?[ ](?:starting|beginning|commencing|from)(?:[ ](?:on|from))?[ ](?:the[ ])?", re.IGNORECASE
 )
+_LESS_THAN = re.compile(r"\b(?:less|fewer|no[ ]more)[ ]than[ ]$", re.IGNORECASE)
+_AFTER = re.compile(r"[ ](?:after|from)[ ]", re.IGNORECASE)
 _FOR = re.compile(r"\bfor[ ]$", re.IGNORECASE)
 _FREE_DAYS = re.compile(
     rf"\b(?:(?P<name>{FEAST})(?:,?[ ](?P<year>20[0-9]{{2}}))?[ ]weekend\b"
@@ -73,10 +75,10 @@ def lengths_from_now(reading: Reading, today: date) -> Iterator[Period]:
         if not before:
             continue
         start = length.start - len(before.group())
-        back = SHIFTS[before.group("which").lower()] < 0
+        back = SHIFTS.get(before.group("which").lower(), 1) < 0
         since, until = _from_now(today, length, back=back)
-        if "business" in reading.text[length.start : length.end].lower():
-            since, until = _working_days(today, length, back=back)
+        if length.working and length.count is not None:
+            since, until = _working_days(today, int(length.count), back=back)
         yield Period(start, length.end, since, until)
     for found in _INSIDE.finditer(reading.text):
         groups = found.groupdict()
@@ -113,16 +115,12 @@ def _counted(today: date, count: int, unit: str, *, back: bool) -> tuple[date | 
     return (since, until) if since is not None and until is not None else (None, None)
 
 
-def _working_days(today: date, length: Length, *, back: bool) -> tuple[date | None, date | None]:
+def _working_days(today: date, count: int, *, back: bool) -> tuple[date | None, date | None]:
     """Return the stretch of so many days from Monday to Friday before or after today."""
-    if length.count is None or not 0 < length.count < 1000:
+    last = added_working(today, -count if back else count)
+    if last is None:
         return None, None
-    day, left = today, int(length.count)
-    step = timedelta(days=-1 if back else 1)
-    while left:
-        day += step
-        left -= day.weekday() < 5
-    return (day, today) if back else (today + timedelta(days=1), day + timedelta(days=1))
+    return (last, today) if back else (today + timedelta(days=1), last + timedelta(days=1))
 
 
 def parts_of_periods(text: str, wholes: Sequence[Period], today: date) -> Iterator[Period]:
@@ -181,6 +179,11 @@ def from_days(reading: Reading, found_days: Sequence[Day]) -> Iterator[Period]:
             monday = day.value - timedelta(days=day.value.weekday())
             yield Period(week.start(), day.end, monday, monday + timedelta(days=7))
     for length in reading.once(lengths):
+        under = _LESS_THAN.search(text, max(0, length.start - 16), length.start)
+        counted = by_start.get(length.start) if under and _AFTER.match(text, length.end) else None
+        if under is not None and counted is not None and counted.value is not None:
+            since = moved(counted.value, -1, length)
+            yield Period(under.start(), counted.end, since, counted.value)
         joint = _STARTING.match(text, length.end)
         if joint is None or length.unit in CLOCK_UNITS:
             continue
@@ -198,8 +201,9 @@ def from_days(reading: Reading, found_days: Sequence[Day]) -> Iterator[Period]:
                 start = reading.now.date() + timedelta(days=shift)
                 yield Period(lasting.start(), whole.end, start, moved(start, 1, length))
             continue
-        counted = "from" in joint.group().lower() and "starting" not in joint.group().lower()
-        if first is None or first.value is None or (counted and not lasting):
+        from_day = "from" in joint.group().lower() and "starting" not in joint.group().lower()
+        from_day = from_day and length.unit != "night"
+        if first is None or first.value is None or (from_day and not lasting):
             continue
         begin = lasting.start() if lasting else length.start
         yield Period(begin, first.end, first.value, moved(first.value, 1, length))

@@ -8,9 +8,12 @@ names and signs that people write are here. A sign or name that several currenci
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from babel.core import get_global
 from babel.numbers import get_currency_name, get_territory_currencies, list_currencies
 
 _USUAL_SIGNS: Mapping[str, tuple[str, ...]] = {
@@ -42,11 +45,14 @@ _USUAL_NAMES = {
     "rubles": ("RUB",), "roubles": ("RUB",), "won": ("KRW",), "rand": ("ZAR",), "reais": ("BRL",),
     "pesos": ("MXN", "PHP", "ARS", "CLP", "COP"), "lira": ("TRY",), "liras": ("TRY",),
     "pound sterling": ("GBP",), "american dollar": ("USD",), "u.s. dollars": ("USD",),
+    "u.s. dollar": ("USD",),
     "peseta": ("ESP",), "pesetas": ("ESP",), "guilder": ("NLG",), "guilders": ("NLG",),
     "markka": ("FIM",), "markkas": ("FIM",), "deutsche marks": ("DEM",), "deutschmarks": ("DEM",),
     "kuai": ("CNY",), "krona": ("SEK", "ISK"), "krone": ("NOK", "DKK"), "koruna": ("CZK",),
     "korunas": ("CZK",), "ruble": ("RUB",), "rouble": ("RUB",),
-    "peso": ("MXN", "PHP", "ARS", "CLP", "COP"),
+    "peso": ("MXN", "PHP", "ARS", "CLP", "COP"), "leu": ("RON", "MDL"), "lei": ("RON", "MDL"),
+    "punt": ("IEP",), "punts": ("IEP",), "italian lire": ("ITL",), "escudo": ("PTE", "CVE"),
+    "escudos": ("PTE", "CVE"), "rands": ("ZAR",),
     "dinars": ("RSD", "KWD", "JOD", "IQD", "TND"), "dinar": ("RSD", "KWD", "JOD", "IQD", "TND"),
     "riyals": ("SAR", "QAR"), "riyal": ("SAR", "QAR"), "rials": ("IRR", "OMR"), "lari": ("GEL",),
     "hryvnia": ("UAH",), "hryvnias": ("UAH",), "ringgit": ("MYR",), "ringgits": ("MYR",),
@@ -64,14 +70,22 @@ _DOLLARS = (
     " XCD UYU DOP"
 )
 SIGNS = {**_USUAL_SIGNS, **{f"{code}$": (code,) for code in _DOLLARS.split()}}
-BEFORE_NAMES = frozenset({"dollar", "dollars", "euro", "euros", "rupees", "yen", "rmb"})
+BEFORE_NAMES = frozenset({
+    "dollar", "dollars", "euro", "euros", "pounds", "rupees", "yen", "yuan", "rmb", "pesos", "francs",
+    "sterling",
+})  # fmt: skip
 """Names that are also written before the amount: "rupees 500"."""
 
 _CODES_THAT_ARE_WORDS = frozenset(
     {"ALL", "TRY", "TOP", "CUP", "PEN", "MOP", "SOS", "ANG", "BAM", "MAD"}
 )
 """Before a number they are words in capitals: "ALL 5"."""
-_USUAL_CODES = frozenset({"GBP", "USD", "EUR", "CHF", "JPY", "INR", "AUD", "CAD"})
+_USUAL_CODES = frozenset({
+    "GBP", "USD", "EUR", "CHF", "JPY", "INR", "AUD", "CAD", "HKD", "SGD", "NZD", "CNY", "TWD",
+    "KRW", "BRL", "MXN", "ZAR", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "RUB", "AED", "THB",
+    "MYR", "IDR", "ILS", "VND", "NGN", "KES", "PKR", "LKR", "EGP", "KWD", "QAR", "BHD", "OMR",
+    "JOD", "UAH", "BGN", "ISK", "CLP", "ARS",
+})  # fmt: skip
 """Codes that are also read in lower case; others would make words of the language into money."""
 _SHARED_X = frozenset({"XAF", "XOF", "XCD", "XPF"})
 """The codes with an X that people pay with. Source: ISO 4217; the others are metals and funds."""
@@ -87,17 +101,46 @@ def codes() -> frozenset[str]:
 def names() -> Mapping[str, tuple[str, ...]]:
     """Return the currencies that each name may mean, names in lower case."""
     full: dict[str, tuple[str, ...]] = {}
-    for code in sorted(codes()):
+    shorter: dict[str, list[str]] = defaultdict(list)
+    paid_with = _paid_with()
+    # of currencies that share a shorter name, those that are paid with today come first
+    for code in sorted(codes(), key=lambda code: (code not in paid_with, code)):
         if code.startswith("X") and code not in _SHARED_X:
             continue
         for count in (1, 2):
             name = str(get_currency_name(code, count=count, locale="en")).lower()
             if _PLAIN_NAME.fullmatch(name):
                 full.setdefault(name, (code,))
-    return full | _USUAL_NAMES
+                for short in _shorter(name):
+                    shorter[short].append(code)
+    short_names = {name: tuple(dict.fromkeys(found)) for name, found in shorter.items()}
+    return short_names | full | _USUAL_NAMES
 
 
 _PLAIN_NAME = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,3}")
+_LEFT_OUT = re.compile(r"\b(?:new|south|german) ")
+"""What people leave out of "South Korean won" and "Israeli new shekels"."""
+_UNITS_THAT_ARE_WORDS = frozenset({
+    "mark", "marks", "gold", "unit", "units", "sol", "som", "soms", "real", "dram", "drams",
+    "austral", "australs", "loti", "tala", "florin", "cupon", "peso", "franc", "soles", "leone",
+    "leones", "kip", "kips", "lek", "lats", "inti",
+})  # fmt: skip
+"""Units that mean something else without their country."""
+
+
+def _shorter(name: str) -> Iterator[str]:
+    """Yield shorter ways to say a full name: without accents, without "new", the unit alone."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    for short in (plain, _LEFT_OUT.sub("", plain), plain.rpartition(" ")[2]):
+        if short not in _UNITS_THAT_ARE_WORDS:
+            yield short
+
+
+@lru_cache(maxsize=1)
+def _paid_with() -> frozenset[str]:
+    """Return the codes that are legal tender somewhere today."""
+    regions = get_global("territory_currencies")
+    return frozenset(code for region in regions for code in _own_currencies(region))
 
 
 def code_of(written: str, *, before: bool) -> str:

@@ -61,6 +61,17 @@ def added(day: date, count: int, unit: str) -> date | None:
         return None
 
 
+def added_working(day: date, count: int) -> date | None:
+    """Return the day so many working days, Monday to Friday, later or earlier; at most 1,000."""
+    if abs(count) > 1000:
+        return None
+    step, left = timedelta(days=1 if count > 0 else -1), abs(count)
+    while left:
+        day += step
+        left -= day.weekday() < 5
+    return day
+
+
 def next_date(month: int, day: int, today: date, weekday: int | None = None) -> date | None:
     """Return the next day with that month and day.
 

@@ -64,17 +64,18 @@ def names_of(locale: str) -> DayNames:
         r"(?:(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
         rf"|(?P<worded>{YEAR_WORDS}))"
         r"|(?:[ ]of[ ]|(?<=[a-z])[-/])(?P<short>[0-9]{2})(?![\w:/.-])"
+        r"|[ ](?P<bare_year>[0-9]{2})(?=\s*(?:$|[.!?;)](?![0-9])))"
         r"|(?=[ ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[ ](?P<late>(?:19|20)[0-9]{2})(?!\w)))?"
     )
     weekday = any_of(weekdays)
     week = rf"(?:(?P<weekday>{weekday})\.?,?[ ](?:the[ ]|on[ ])?)?"
-    beside = rf"(?:[ ]?\((?:{weekday})\))?"
+    beside = rf"(?:[ ]?\((?:{weekday})\)|,[ ](?P<behind>{weekday})\b)?"
     return DayNames(
         months,
         weekdays,
         re.compile(
             rf"(?<![\w./-])(?<![0-9][:,])(?<!\$)(?<!\$[ ])(?:{week})(?:the[ ])?{day}(?:[ ]day)?"
-            rf"(?:[ ]?[-/.,])?[ ]{{0,2}}(?:of[ ])?(?:the[ ]month[ ]of[ ])?"
+            rf"(?:[-/.,]|[ ][-/.,](?![ ]))?[ ]{{0,2}}(?:of[ ])?(?:the[ ]month[ ]of[ ])?"
             rf"(?P<month>{month})(?!\w)\.?{year}{beside}",
             re.IGNORECASE,
         ),
@@ -86,7 +87,8 @@ def names_of(locale: str) -> DayNames:
             re.IGNORECASE,
         ),
         re.compile(
-            r"\b(?:(?P<week>next|this|last|previous|following|coming)[ ]week,?(?:[ ]on|[ ]-)?[ ])?"
+            r"\b(?:(?P<week>next|this|last|previous|following|coming)[ ]week(?:['\u2019]?s)?,?"
+            r"(?:[ ](?:on|from|between)|[ ]-)?[ ])?"
             r"(?:(?P<which>this|next|last|coming|past|previous|following|upcoming)[ ])?"
             rf"(?P<weekday>{weekday})\b"
             r"(?:,?[ ](?:(?:the[ ])?(?P<day>3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)\b"
@@ -94,7 +96,7 @@ def names_of(locale: str) -> DayNames:
             r"|(?P<bare>3[01]|[12][0-9])(?=$|[.,;!?)](?![0-9])|[ ](?:at|from|for)\b)))?"
             r"(?:[ ](?:of[ ])?(?:the[ ])?(?:(?P<after>next|last|this|previous|following|coming)[ ]week"
             r"|(?P<coming>coming)"
-            r"|(?P<later>after[ ]next\b|week\b(?![ ]?(?:day|end|of|to)))"
+            r"|(?P<later>after[ ]next(?:[ ]week)?\b|fortnight\b|week\b(?![ ]?(?:day|end|of|to)))"
             r"|in[ ](?P<weeks>an?|one|two|three|four|[1-9])[ ]weeks?))?",
             re.IGNORECASE,
         ),
@@ -103,7 +105,9 @@ def names_of(locale: str) -> DayNames:
             rf"(?P=gap)(?P<b>{_TWO})(?:st|nd|rd|th)?"
             rf"|(?P<c>{_TWO})(?P=gap)(?P<second>{month}))"
             rf"|(?P<d>{_TWO})(?P<other>[-/.])(?P<e>{_FOUR})(?P=other)(?P<third>{month})"
-            rf"|(?P<fourth>{month})(?P<dash>[-/.])(?P<f>{_FOUR})(?P=dash)(?P<g>{_TWO}))"
+            rf"|(?P<fourth>{month})(?P<dash>[-/.])(?P<f>{_FOUR})(?P=dash)(?P<g>{_TWO})"
+            rf"|(?P<h>{_TWO})(?P<dot>[-/.])(?P<fifth>{month})(?P=dot)(?P<i>{_FOUR})"
+            rf"|(?P<sixth>{month})(?P<stroke>[-/.])(?P<j>{_TWO})(?P=stroke)(?P<k>{_FOUR}))"
             r"(?![\w:/]|[.,-][0-9])",
             re.IGNORECASE,
         ),

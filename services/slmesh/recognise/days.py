@@ -22,26 +22,32 @@ from datetime import date, timedelta
 from slmesh.recognise.counted_days import beside_days, counted_days, with_weekdays
 from slmesh.recognise.day import Day, added, date_of, full_year, last_date, next_date
 from slmesh.recognise.day_names import CARDINALS, DAY_WORD, DAY_WORDS, DayNames, names_of
-from slmesh.recognise.feasts import feasts, latest_feast
+from slmesh.recognise.feasts import feast_name, feasts, latest_feast
 from slmesh.recognise.match import longest
 from slmesh.recognise.month_weekdays import first_and_last_days, weekdays_of_months
 from slmesh.recognise.numeric_days import numeric_days
 from slmesh.recognise.period import SHIFTS
 from slmesh.recognise.reading import Reading
 from slmesh.recognise.tense import speaks_of_past
+from slmesh.recognise.weekdays import day_on_weekday, weekdays, weekdays_beside
 from slmesh.recognise.year_words import year_of_words
 
 _NAMED = re.compile(
     r"\b(?:(?P<after>(?:the[ ])?day[ ]after[ ]tomorrow)|(?P<before>(?:the[ ])?day[ ]before[ ]yesterday)"
-    r"|(?P<tomorrow>tomorrow|tmrw|tomorow|2moro)|(?P<yesterday>yesterday)|(?P<today>today)"
+    r"|(?P<tomorrow>tomorrow|tmrw?|tomorow|2moro)|(?P<yesterday>yesterday)|(?P<today>today)"
     r"|(?P<night>tonight|tonite)|this[ ](?P<part>morning|afternoon|evening)"
     r"|(?P<last>last[ ]night))(?:[ ](?P<later>morning|afternoon|evening|night))?(?=s?\b)",
     re.IGNORECASE,
 )
 _ORDINAL_DAY = re.compile(
     r"(?:\b(?P<the>the|next|last)[ ]|(?P<cue>\b(?:from|to|till|until|on|by|between|and|since|for)[ ]))?"
-    rf"\b(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>st|nd|rd|th)?|(?<=the[ ])(?P<word>{DAY_WORD}))"
+    rf"\b(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>st|nd|rd|th)?|(?:(?<=the[ ])|(?=first[ ]of[ ]))"
+    rf"(?P<word>{DAY_WORD}))"
     r"(?:[ ](?:day[ ])?(?:of[ ])?(?P<month>this|next|last|the)[ ]month)?(?![\w:/%]|[.,-][0-9])",
+    re.IGNORECASE,
+)
+_TO_ANOTHER = re.compile(
+    r"[ ]?(?:to|until|till|through|-|\u2013)[ ]?(?:the[ ])?[0-9]{1,2}(?:st|nd|rd|th)\b",
     re.IGNORECASE,
 )
 _ON_THE = re.compile(r"\b(?:on|by|until|till|from)[ ]the[ ]$", re.IGNORECASE)
@@ -61,6 +67,7 @@ def days(reading: Reading) -> list[Day]:
     counted = [*counted_days(reading, today), *beside_days(reading, found)]
     found += counted
     found.extend(with_weekdays(reading, counted, found))
+    found.extend(weekdays_beside(reading, found))
     return [_told(reading, day, today) for day in longest(found)]
 
 
@@ -75,9 +82,10 @@ def _told(reading: Reading, day: Day, today: date) -> Day:
     elif day.every == "month":
         value = _next_day_of_month(day.value.day, today, "last")
     elif day.every == "feast":
-        value = latest_feast(reading.text[day.start : day.end], today)
+        written = reading.text[day.start : day.end]
+        value = latest_feast(feast_name(written, reading.writing.region), today)
     elif day.every == "match":
-        value = _day_on_weekday(day.value.day, day.value.weekday(), today, ahead=False)
+        value = day_on_weekday(day.value.day, day.value.weekday(), today, ahead=False)
     else:
         value = last_date(day.value.month, day.value.day, today)
         if day.every == "dated" and (value is None or value.weekday() != day.value.weekday()):
@@ -156,12 +164,16 @@ def _month_and_day(found: re.Match[str], names: DayNames, today: date) -> Day:
     month = names.months[found.group("month").lower()]
     # "the" in front is no part of the date.
     start = min(found.start(name) for name in ("weekday", "day", "word", "month") if groups[name])
-    year = _year(found, today)
-    if year:
-        return Day(start, found.end(), date_of(year, month, day))
-    weekday = names.weekdays.get((found.group("weekday") or "").lower())
-    every = "year" if weekday is None else "dated"
-    return Day(start, found.end(), next_date(month, day, today, weekday), every)
+    year, behind = _year(found, today), found.group("behind")
+    weekday = names.weekdays.get((found.group("weekday") or behind or "").lower())
+    value = date_of(year, month, day) if year else next_date(month, day, today, weekday)
+    end = found.end()
+    if behind and (value is None or value.weekday() != weekday):
+        # "3 May, friday and saturday": a day of its own
+        weekday, end = None, found.start("behind") - 2
+        value = date_of(year, month, day) if year else next_date(month, day, today)
+    every = "" if year else "year" if weekday is None else "dated"
+    return Day(start, end, value, every)
 
 
 def _year(found: re.Match[str], today: date) -> int:
@@ -169,86 +181,8 @@ def _year(found: re.Match[str], today: date) -> int:
     groups = found.groupdict()
     if groups["worded"]:
         return year_of_words(groups["worded"])
-    written = groups["year"] or groups["short"] or groups["late"]
+    written = groups["year"] or groups["short"] or groups["late"] or groups["bare_year"]
     return full_year(written.lstrip("'\u2019"), today) if written else 0
-
-
-_SHORT_NAME = 4
-_ON = re.compile(r"\b(?:on|by|until|till|from|to|for|since|before|after|every)[ ]$", re.IGNORECASE)
-
-
-def _weekday(reading: Reading, today: date) -> Iterator[Day]:
-    text, names = reading.text, names_of(reading.context.locale)
-    for found in names.weekday.finditer(text):
-        written = found.group("weekday")
-        guided = (
-            found.group("week")
-            or found.group("which")
-            or found.group("after")
-            or found.group("day")
-            or found.group("word")
-            or found.group("bare")
-            or found.group("later")
-        )
-        before = text[max(0, found.start() - 8) : found.start()]
-        # "sun", "sat" and "wed" are words: they are days when written as names or after "on".
-        is_word = len(written) <= _SHORT_NAME and written.islower()
-        if is_word and not guided and not _ON.search(before):
-            continue
-        value = _weekday_value(found, names.weekdays[written.lower()], today)
-        every = "" if guided or found.group("weeks") else "week"
-        yield Day(*found.span(), value, "match" if _numbered_day(found) else every)
-
-
-def _numbered_day(found: re.Match[str]) -> int:
-    """Return the day of the month beside a weekday, or 0."""
-    word = (found.group("word") or "").lower().replace("-", " ")
-    return DAY_WORDS.get(word) or int(found.group("day") or found.group("bare") or 0)
-
-
-def _weekday_value(found: re.Match[str], weekday: int, today: date) -> date | None:
-    monday = today - timedelta(days=today.weekday())
-    day = _numbered_day(found)
-    if day:
-        return _day_on_weekday(day, weekday, today)
-    week = (found.group("week") or found.group("after") or "").lower()
-    if week:
-        return monday + timedelta(days=weekday + 7 * SHIFTS[week])
-    which = (found.group("which") or "").lower()
-    if which in ("next", "following"):
-        return monday + timedelta(days=7 + weekday)
-    if which == "this":
-        return monday + timedelta(days=weekday)
-    if which == "previous":
-        return monday + timedelta(days=weekday - 7)
-    if which in ("last", "past"):
-        return today - timedelta(days=(today.weekday() - weekday - 1) % 7 + 1)
-    upcoming = today + timedelta(days=(weekday - today.weekday() - 1) % 7 + 1)
-    if found.group("later"):
-        return upcoming + timedelta(weeks=1)
-    weeks = (found.group("weeks") or "").lower()
-    if weeks:
-        count = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4}.get(weeks)
-        return upcoming + timedelta(weeks=count or int(weeks))
-    return upcoming
-
-
-def _day_on_weekday(day: int, weekday: int, today: date, *, ahead: bool = True) -> date | None:
-    """Return the day of a month that falls on the weekday, "friday the 13th".
-
-    The next one within a year, today included, else the latest before; the latest alone when not
-    looking ahead.
-    """
-    this = today.month - 1
-    coming = range(this, this + 13) if ahead else ()
-    for months, sign in ((coming, 1), (range(this, this - 24, -1), -1)):
-        for month in months:
-            value = date_of(today.year + month // 12, month % 12 + 1, day)
-            if value is None or value.weekday() != weekday:
-                continue
-            if (value >= today) == (sign > 0):
-                return value
-    return None
 
 
 def _named(reading: Reading, today: date) -> Iterator[Day]:
@@ -262,7 +196,7 @@ def _named(reading: Reading, today: date) -> Iterator[Day]:
         if groups["night"] or groups["last"]:
             part = "night"
         yield Day(*found.span(), today + timedelta(days=shift), "", part.lower())
-    yield from feasts(reading.text, today)
+    yield from feasts(reading.text, today, reading.writing.region)
 
 
 def _of_month(reading: Reading, today: date) -> Iterator[Day]:
@@ -281,7 +215,7 @@ def _of_month(reading: Reading, today: date) -> Iterator[Day]:
             yield Day(start, found.end(), date_of(first.year, first.month, day) if first else None)
         elif (
             (word or found.group("tail"))
-            and (the or found.group("cue"))
+            and (the or month or found.group("cue") or _TO_ANOTHER.match(text, found.end()))
             and _DAY_ENDS.match(text, found.end())
         ):
             yield Day(start, found.end(), _next_day_of_month(day, today, the), "month")
@@ -315,7 +249,7 @@ def _next_day_of_month(day: int, today: date, which: str) -> date | None:
 _READERS: tuple[Callable[[Reading, date], Iterator[Day]], ...] = (
     numeric_days,
     _with_month,
-    _weekday,
+    weekdays,
     _named,
     _of_month,
     _after_month,

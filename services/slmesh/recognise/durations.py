@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from slmesh.recognise.match import Match, match_at
@@ -27,24 +27,32 @@ _SHORT = {
     "y": "year",
 }  # fmt: skip
 _UNIT = re.compile(
-    r"[ -]{0,2}(?P<unit>(?:business[ -]|working[ -]|calendar[ -])?"
+    r"[ -]{0,2}(?:(?:more|additional|extra|further|full|whole|consecutive|straight)[ ])?"
+    r"(?P<unit>(?:business[ -]|working[ -]|calendar[ -])?"
     rf"(?:{'|'.join(UNIT_SECONDS)})s?|{'|'.join(sorted(_SHORT, key=len, reverse=True))})(?![\w])",
     re.IGNORECASE,
 )
 _WORDED = re.compile(
     r"\b(?P<count>all[ ](?=(?:day|week|month|year)\b)|half[ ](?:an?[ ])?|quarter[ ](?=hour\b)"
-    r"|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|an?[ ]couple[ ](?:of[ ])?"
-    r"|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
+    r"|an?[ ](?:half[ ]|quarter[ ]of[ ]an[ ])?|another[ ](?!day\b)"
+    r"|(?:an?[ ]|the[ ])?(?:whole|full|entire)[ ]"
+    r"|an?[ ](?:couple|pair)[ ](?:of[ ])?|couple[ ](?:of[ ])|(?:an?[ ])?few[ ]|several[ ]|some[ ])"
     rf"(?P<unit>(?:{'|'.join(UNIT_SECONDS)})s?|hr|min)\b(?!['\u2019](?!s\b))",
     re.IGNORECASE,
 )
 _GLUED = re.compile(
-    r"(?<![\w.,:])(?P<hours>[0-9]{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>[0-5]?[0-9])(?:m|min|mins)?(?!\w)",
+    r"(?<![\w.,:])(?P<hours>[0-9]{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>[0-5]?[0-9])"
+    r"(?:[ ]?(?:m|mins?|minutes?))?(?!\w)",
     re.IGNORECASE,
 )
-_PART_OF = re.compile(r"[ ]of[ ]an?[ ](?P<unit>minute|hour|day|week|month|year)\b", re.IGNORECASE)
+_PART_OF = re.compile(
+    r"[ ](?:of[ ])?an?[ ](?P<unit>minute|hour|day|week|month|year)\b", re.IGNORECASE
+)
 _JOIN = re.compile(r"(?:,?[ ]and[ ]|,[ ]|[ ])")
-_HALF_MORE = re.compile(r"[ ]and[ ](?:an?[ ])?half\b", re.IGNORECASE)
+_PART_MORE = re.compile(
+    r"[ ]and[ ](?:an?[ ]|one[ ])?(?P<part>half|quarter)\b(?![ ](?:an?|of|hour|year)\b)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,8 @@ class Length:
 
     `count` of `unit` ("day"); `seconds` is None when the count cannot be told ("a few days"), and
     then `count` is None too. A compound ("1 hour 30 minutes") has the unit of its first part and no
-    count; `parts` holds the counts and units that it is made of.
+    count; `parts` holds the counts and units that it is made of. `working` tells that only working days
+    count ("3 business days").
     """
 
     start: int
@@ -62,6 +71,7 @@ class Length:
     unit: str
     seconds: int | float | None
     parts: tuple[tuple[Decimal, str], ...] = ()
+    working: bool = False
 
 
 _NOUN_AFTER = re.compile(
@@ -121,7 +131,7 @@ def _single(reading: Reading) -> Iterator[Length]:
         part = _PART_OF.match(text, quantity.end) if 0 < quantity.value < 1 else None
         if part is not None:
             unit_of = part.group("unit").lower()
-            yield _with_half(text, quantity.start, part.end(), quantity.value, unit_of)
+            yield _with_part(text, quantity.start, part.end(), quantity.value, unit_of)
             continue
         after = text[quantity.end : quantity.end + 2].lstrip(" -")
         unit = _UNIT.match(text, quantity.end) if after == "" or after[0].isalpha() else None
@@ -133,7 +143,9 @@ def _single(reading: Reading) -> Iterator[Length]:
         if name == "night" and quantity.value != 1 and not unit.group("unit").endswith("s"):
             # "at 3 night" is a time.
             continue
-        yield _with_half(text, quantity.start, unit.end(), quantity.value, name)
+        length = _with_part(text, quantity.start, unit.end(), quantity.value, name)
+        working = unit.group("unit").lower().startswith(("business", "working"))
+        yield replace(length, working=working)
     for found in _WORDED.finditer(text):
         name = unit_name(found.group("unit"))
         if found.group("unit").lower() == "second" and _NOUN_AFTER.match(text, found.end()):
@@ -142,7 +154,7 @@ def _single(reading: Reading) -> Iterator[Length]:
         if count is None:
             yield Length(found.start(), found.end(), None, name, None)
         else:
-            yield _with_half(text, found.start(), found.end(), count, name)
+            yield _with_part(text, found.start(), found.end(), count, name)
     for found in _GLUED.finditer(text):
         seconds = int(found.group("hours")) * 3600 + int(found.group("minutes")) * 60
         yield Length(found.start(), found.end(), None, "hour", seconds)
@@ -159,15 +171,19 @@ def _worded_count(words: str) -> Decimal | None:
         return Decimal("0.5")
     if "quarter" in words:
         return Decimal("0.25")
-    if "couple" in words:
+    if "couple" in words or "pair" in words:
         return Decimal(2)
-    return Decimal(1) if words.strip() in ("a", "an", "all") else None
+    return Decimal(1) if words.split()[-1] in _ONE_UNIT else None
 
 
-def _with_half(text: str, start: int, end: int, count: Decimal, unit: str) -> Length:
-    more = _HALF_MORE.match(text, end)
+_ONE_UNIT = frozenset({"a", "an", "all", "another", "whole", "full", "entire"})
+
+
+def _with_part(text: str, start: int, end: int, count: Decimal, unit: str) -> Length:
+    more = _PART_MORE.match(text, end)
     if more:
-        count, end = count + Decimal("0.5"), more.end()
+        part = Decimal("0.5") if more.group("part").lower() == "half" else Decimal("0.25")
+        count, end = count + part, more.end()
     exact = count * UNIT_SECONDS[unit]
     seconds = int(exact) if exact == int(exact) else float(exact)
     # A google.protobuf.Duration holds at most 315,576,000,000 seconds.

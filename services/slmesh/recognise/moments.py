@@ -27,13 +27,16 @@ _DAY_THEN_TIME = re.compile(
     re.IGNORECASE,
 )
 _TIME_THEN_DAY = re.compile(r",?[ ]{1,2}(?:(?:on|of|for)[ ])?(?:the[ ])?", re.IGNORECASE)
+_PART_BEHIND = re.compile(
+    r"[ ](?:in[ ]the[ ])?(?P<part>morning|afternoon|evening|night)\b", re.IGNORECASE
+)
 _TIME_TO_TIME = re.compile(r"[ ]?(?:to|until|till|-|\u2013|and)[ ]?", re.IGNORECASE)
 _ANY = re.compile(
     r"[0-9]|day|week|month|year|quarter|hour|minute|second|night|morning|evening|noon|fortnight"
-    r"|tomorrow|tonite|tmrw|2moro|decade|christmas|xmas|halloween|[ap][ ]?m\b|\bat\b|o'?clock|past"
-    r"|\bto\b|min|easter|thanksgiving|valentine|patrick|juneteenth|mardi|pentecost|ties\b|thousand|nineteen"
-    r"|century|\beod\b|half"
-    r"|\b(?:on|by|until|till|from)[ ]the[ ]\w+(?:th|st|nd|rd)\b"
+    r"|tomorrow|tonite|tmrw?\b|2moro|decade|christmas|xmas|hallow|[ap][ ]?\.?[ ]?m\b|\bat\b|o'?clock"
+    r"|past|\bto\b|min|easter|thanksgiving|valentine|patrick|juneteenth|mardi|pentecost|ties\b|thousand|nineteen"
+    r"|centur|christi|\beod\b|half"
+    r"|\b(?:on|by|until|till|from)[ ]the[ ](?:\w+[ -])?\w+(?:th|st|nd|rd)\b"
     r"|\b(?:mon|tue|wed|thu|fri|sat|sun)|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
     re.IGNORECASE,
 )
@@ -83,6 +86,9 @@ def _together(reading: Reading, found_days: list[Day], clocks: list[Clock]) -> I
             continue
         before = _clock_before(text, day, by_end)
         if before is not None:
+            part = _PART_BEHIND.match(text, day.end)
+            if part is not None:  # "at 8 on thursday evening"
+                day = replace(day, end=part.end(), part=part.group("part").lower())
             value = _iso(reading, day, before)
             yield match_at("date_time", text, before.start, day.end, value)
 

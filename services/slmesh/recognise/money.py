@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import zip_longest
@@ -88,9 +89,18 @@ def _after() -> re.Pattern[str]:
     )
 
 
-_MORE = {"k": 3, "m": 6, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MORE = {"k": 3, "m": 6, "mm": 6, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 """Powers of ten that stand beside a currency: "75 USD million", "48.5 MGBP"."""
-_NAME = re.compile(r"[ -]?(?:of[ ])?(?P<words>[^\W\d_]+(?:[ ][^\W\d_]+){0,3})(?!\w)")
+_NAME = re.compile(
+    r"[ -]?(?:of[ ])?(?P<words>(?:u\.s\.[ ])?[^\W\d_]+(?:[ ][^\W\d_]+){0,3})(?!\w)", re.IGNORECASE
+)
+_ONE_UNIT = re.compile(
+    r"\b(?P<part>half[ ]|(?:a[ ])?quarter[ ]of[ ])?(?P<article>an?)[ ]"
+    r"(?=(?:u\.?s\.?[ ])?(?:dollar|euro|buck|pound(?![ ](?:of|for|a|shop|store|sign|cake)\b))\b)",
+    re.IGNORECASE,
+)
+_COMMA_PENCE = re.compile(r",(?P<digits>[0-9]{2})(?![0-9,]|\.[0-9])")
+_SCALE = re.compile(r"(?P<scale>[ ]?mm|[ ][mk])(?![\w/\u00b2\u00b3])", re.IGNORECASE)
 
 
 def is_currency(code: str) -> bool:
@@ -106,8 +116,13 @@ def amounts(reading: Reading) -> Iterator[Match]:
     unit is recognised without a value.
     """
     text = reading.text
+    ones = list(_one_units(text, reading.writing.region))
     taken_until = 0
     for quantity, following in zip_longest(reading.quantities, reading.quantities[1:]):
+        while ones and ones[0].start <= quantity.start:
+            one = _with_worded_pence(text, ones.pop(0), quantity)
+            taken_until = one.end
+            yield one
         if quantity.start < taken_until:
             continue
         found = _with_currency(text, quantity, reading.writing.region, taken_until)
@@ -117,9 +132,32 @@ def amounts(reading: Reading) -> Iterator[Match]:
             found = _with_worded_pence(text, found, following)
             taken_until = found.end
             yield found
+    yield from ones
+
+
+def _one_units(text: str, region: str) -> Iterator[Match]:
+    """Find "a dollar", "half a pound" and "a quarter of a euro", in order."""
+    for found in _ONE_UNIT.finditer(text):
+        part = (found.group("part") or "").lower()
+        value = Decimal("0.5") if "half" in part else Decimal("0.25" if part else 1)
+        currency, end = _named(text, found.end() - 1, region)
+        if currency:
+            yield match_at("money", text, found.start(), end, _money(value, currency))
 
 
 def _with_currency(text: str, quantity: Quantity, region: str, free_from: int) -> Match | None:
+    """Return the amount, its pence after a comma or a full stop: "5,50 \u20ac" too."""
+    pence = _COMMA_PENCE.match(text, quantity.end)
+    if pence is not None and text[quantity.start : quantity.end].isdigit():
+        value = quantity.value + Decimal(pence.group("digits")) / 100
+        whole = replace(quantity, end=pence.end(), value=value)
+        found = _beside_currency(text, whole, region, free_from)
+        if found is not None:
+            return found
+    return _beside_currency(text, quantity, region, free_from)
+
+
+def _beside_currency(text: str, quantity: Quantity, region: str, free_from: int) -> Match | None:
     near = text[max(free_from, quantity.start - 2) : quantity.start].rstrip(" ")
     before = None
     if near and (near[-1].isalpha() or near[-1] in _SIGN_ENDS):
@@ -132,9 +170,13 @@ def _with_currency(text: str, quantity: Quantity, region: str, free_from: int) -
             currency = chosen(names()[before.group("name").lower()], region) if stands else ""
         else:
             currency = code_of(before.group("code"), before=True)
+            if not currency and before.group("code").lower() in BEFORE_NAMES:
+                currency = chosen(names()[before.group("code").lower()], region)
         if currency:
-            end = _repeated(text, quantity.end, currency, region)
-            return _amount(text, before.start(), end, quantity.value, currency)
+            scale = None if quantity.suffixed else _SCALE.match(text, quantity.end)
+            power = _MORE[scale.group("scale").strip().lower()] if scale else 0
+            end = _repeated(text, scale.end() if scale else quantity.end, currency, region)
+            return _amount(text, before.start(), end, quantity.value.scaleb(power), currency)
     near = text[quantity.end : quantity.end + 2].lstrip(" -")
     if near and (near[0].isalpha() or near[0] in _SIGN_ENDS):
         return _with_currency_after(text, quantity, region)
@@ -186,7 +228,13 @@ def _named(text: str, position: int, region: str) -> tuple[str, int]:
 def _repeated(text: str, end: int, currency: str, region: str) -> int:
     """Return the end of an amount whose currency is said twice: "$ 10 dollars"."""
     again, until = _named(text, end, region)
-    return until if again == currency else end
+    if again == currency:
+        return until
+    code = _CODE_BEHIND.match(text, end)
+    return code.end() if code is not None and code.group("code") == currency else end
+
+
+_CODE_BEHIND = re.compile(r"[ ]?(?P<code>[A-Z]{3})(?!\w)")
 
 
 def _amount(text: str, start: int, end: int, value: Decimal, currency: str) -> Match:
@@ -215,6 +263,8 @@ def _with_worded_pence(text: str, found: Match, small: Quantity | None) -> Match
         return found
     unit = _PENCE.match(text, small.end)
     alone = joint == " and " and small.worded and _STOP.match(text, small.end)
+    if joint == " " and small.worded and small.value >= 10:  # "five pounds fifty"
+        alone = text[found.end - 1].isalpha() and _STOP.match(text, small.end)
     if joint not in (" and ", " ", ", ") or not (unit or alone):
         return found
     minor = money.minor_units + int(small.value) * (-1 if money.minor_units < 0 else 1)

@@ -28,8 +28,10 @@ def _pattern(locale: str) -> re.Pattern[str]:
     weekday, month = any_of(names.weekdays), any_of(names.months)
     return re.compile(
         rf"\b(?P<number>{'|'.join(_NUMBERS)})[ ](?P<weekday>{weekday})[ ](?:(?:of|in)[ ])?(?:the[ ])?"
-        rf"(?:(?P<which>this|next|last|coming|following)[ ]month\b|(?P<month>{month})\b"
-        r"(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?)",
+        rf"(?:(?P<which>this|next|last|coming|following)[ ](?P<unit>month|year)\b"
+        rf"|(?<=the[ ])(?P<whole>month|year)\b|(?P<month>{month})\b"
+        r"(?:,?[ ](?:of[ ])?(?P<year>(?:19|20)[0-9]{2})(?![\w:/]))?"
+        r"|(?P<alone>(?:19|20)[0-9]{2})(?![\w:/]))",
         re.IGNORECASE,
     )
 
@@ -69,9 +71,18 @@ def weekdays_of_months(reading: Reading, today: date) -> Iterator[Day]:
     for found in _pattern(reading.context.locale).finditer(reading.text):
         number = _NUMBERS[found.group("number").lower()]
         weekday = names.weekdays[found.group("weekday").lower()]
-        if found.group("which"):
-            first = added(today.replace(day=1), SHIFTS[found.group("which").lower()], "month")
-            value = nth_weekday(first.year, first.month, number, weekday) if first else None
+        if found.group("alone"):
+            value = _of_year(int(found.group("alone")), number, weekday)
+        elif found.group("which") or found.group("whole"):
+            unit = (found.group("unit") or found.group("whole")).lower()
+            shift = SHIFTS[(found.group("which") or "the").lower()]
+            first = added(today.replace(day=1), shift, unit)
+            if first is None:
+                value = None
+            elif unit == "year":
+                value = _of_year(first.year, number, weekday)
+            else:
+                value = nth_weekday(first.year, first.month, number, weekday)
         else:
             month = names.months[found.group("month").lower()]
             year = int(found.group("year") or today.year)
@@ -81,3 +92,7 @@ def weekdays_of_months(reading: Reading, today: date) -> Iterator[Day]:
             if open_year and value is not None and (value > today if past else value < today):
                 value = nth_weekday(year + (-1 if past else 1), month, number, weekday)
         yield Day(*found.span(), value)
+
+
+def _of_year(year: int, number: int, weekday: int) -> date | None:
+    return nth_weekday(year, 12 if number < 0 else 1, number, weekday)

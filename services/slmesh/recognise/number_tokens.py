@@ -37,6 +37,8 @@ _WORDS = _ZEROS | DIGITS | TEENS | TENS | {"fourty": 40}
 _WORD_PATTERN = "|".join(sorted([*_WORDS, *_SCALES], key=len, reverse=True))
 _MARKED = {
     ".": r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
+    r"|[0-9]{1,3}(?:'[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
+    r"|[0-9]{1,3},[0-9]{1,2}(?=[ ](?:million|billion|trillion|thousand)\b)"
     r"|[0-9]{1,3}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?![0-9])"
     r"|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])"
     r"|[1-9][0-9]{0,2}(?:[ \u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?(?![\w/-])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+",
@@ -47,7 +49,8 @@ _AFTER_CODE = "|".join(rf"(?<=\b{code})" for code in ("usd", "gbp", "eur", "chf"
 LONGEST = 40
 """Digits in the longest number that is read; a longer run is not a quantity."""
 _USUAL_FRACTION = (
-    r"(?:1/2|[12]/3|[13]/4|[1-4]/5|[15]/6|[1357]/8|(?:[13579]|1[135])/16)"
+    r"(?:1/2|[12]/3|[13]/4|[1-4]/5|[15]/6|[1357]/8|(?:[13579]|1[135])/16"
+    r"|[0-9]{1,2}/1000?)"
     r"(?![\w/]|[.,:-][0-9])"
 )
 """Fractions that are written with a stroke; other pairs are dates and ratios more often."""
@@ -69,7 +72,7 @@ _DATE_CUE = re.compile(
 class Token:
     """A word or a row of digits of a text, with what it is worth."""
 
-    kind: str  # digits, small, scale, minus, and, a, half, point, of, part, parts
+    kind: str  # digits, small, scale, minus, and, a, half, halves, point, of, part, parts
     start: int
     end: int
     value: Decimal
@@ -95,7 +98,7 @@ def _pattern(decimal_mark: str, *, fractions: bool) -> re.Pattern[str]:
         rf"|\b(?P<word>{_WORD_PATTERN})(?P<plural>s)?\b"
         r"|\b(?P<minus>minus|negative)\b"
         rf"|\b(?P<part>{'|'.join(_PARTS)})(?P<parts>s)?\b"
-        r"|\b(?P<joint>and|an?|half|point|of)\b",
+        r"|\b(?P<joint>and|an?|half|halves|point|of)\b",
         re.IGNORECASE,
     )
 
@@ -183,6 +186,8 @@ def _decimal(digits: str, decimal_mark: str) -> Decimal | None:
     dot, comma = plain.rfind("."), plain.rfind(",")
     if dot >= 0 and comma >= 0:
         decimal_mark = "." if dot > comma else ","
+    elif comma >= 0 and len(plain) - comma < 4:
+        decimal_mark = ","  # "1,2 million": no group has so few digits
     group = "," if decimal_mark == "." else "."
     for mark in (group, "'", "\u00a0", "\u202f", " "):
         plain = plain.replace(mark, "")

@@ -24,10 +24,23 @@ _ONE_IS_NO_COUNT = re.compile(
     r"|last|next|some|good|different)\s+$",
     re.IGNORECASE,
 )
-_DIVIDES = re.compile(r"[ ](?:over|(?P<in>in))[ ]", re.IGNORECASE)
+_DIVIDES = re.compile(r"[ ](?:over|out[ ]of|(?P<in>in))[ ]", re.IGNORECASE)
+_HALF = re.compile(
+    r"(?<!other[ ])(?<!first[ ])(?<!second[ ])(?<!last[ ])(?<!better[ ])(?<!a[ ])(?<!and[ ])(?<![\w-])"
+    r"(?P<half>half)(?=[ ](?:of|the|my|your|his|her|our|their|its|this|that)\b)",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(
+    r"(?<![\w.,:/$\u00a3\u20ac#+-])(?P<low>[0-9]{1,4})-(?P<high>[0-9]{1,4})(?![\w:/%-]|[.,][0-9])"
+)
 _ENDS = re.compile(r"[ ]{0,2}(?:$|[.,;:!?)\"'](?![0-9])|(?:of|and|or|is|are)\b)", re.IGNORECASE)
-_FULL_DATE = re.compile(
-    r"(?<![\w/.:-])([0-3]?[0-9])/([0-3]?[0-9])/((?:19|20)[0-9]{2})(?![\w/:]|[.,-][0-9])"
+_FULL_DATES = (
+    re.compile(
+        r"(?<![\w/.:-])([0-3]?[0-9])([/-])([0-3]?[0-9])\2((?:19|20)[0-9]{2})(?![\w/:]|[.,-][0-9])"
+    ),
+    re.compile(
+        r"(?<![\w/.:-])((?:19|20)[0-9]{2})([/-])([01]?[0-9])\2([0-3]?[0-9])(?![\w/:]|[.,-][0-9])"
+    ),
 )
 _GLUED_AFTER = re.compile(r"[\w]|[:/][0-9]|-[0-9]")
 _METRES = re.compile(r"[0-9]m$|(?<![.,0-9])[0-9]+b$")
@@ -82,10 +95,19 @@ def numbers(reading: Reading) -> Iterator[Match]:
             end, value = following.end, value / following.value
             taken_until = end
         yield match_at("number", text, quantity.start, end, float(value))
-    for found in _FULL_DATE.finditer(text):
-        for group in (1, 2, 3):
-            # a date stands where one is asked for: it is the stronger kind
-            yield match_at("number", text, *found.span(group), float(found.group(group)))
+    for pattern in _FULL_DATES:
+        for found in pattern.finditer(text):
+            for group in (1, 3, 4):
+                # a date stands where one is asked for: it is the stronger kind
+                yield match_at("number", text, *found.span(group), float(found.group(group)))
+    for found in _RANGE.finditer(text):
+        low, high = int(found.group("low")), int(found.group("high"))
+        alike = found.end("low") - found.start("low") == found.end("high") - found.start("high")
+        if low < high and (alike or high < 1000):  # "10-20" and no code
+            yield match_at("number", text, *found.span("low"), float(low))
+            yield match_at("number", text, *found.span("high"), float(high))
+    for found in _HALF.finditer(text):
+        yield match_at("number", text, *found.span("half"), 0.5)
 
 
 def _is_divided(text: str, top: Quantity, bottom: Quantity) -> bool:
@@ -95,8 +117,8 @@ def _is_divided(text: str, top: Quantity, bottom: Quantity) -> bool:
         return False
     if top.start and text[top.start - 1] not in " (\n\"'":
         return False
-    if joint.group("in"):
-        return top.value == 1 and bottom.value < 1000 and _ENDS.match(text, bottom.end) is not None
+    if joint.group("in") and (top.value != int(top.value) or bottom.value >= 1000):
+        return False
     return _ENDS.match(text, bottom.end) is not None
 
 

@@ -16,7 +16,7 @@ from slmesh.recognise.reading import Reading
 
 _NUMERIC = re.compile(
     r"(?:(?<![\w/.,:-])|(?<=/[0-9]{4}-)|(?<=/[0-9]{2}-)|(?<=^-)|(?<=[ \n]-))"
-    r"(?:(?P<first>[0-9]{1,4})(?P<mark>[/.-])(?P<second>[0-9]{1,2})(?P=mark)"
+    r"(?:(?P<first>[0-9]{1,4})(?P<mark>[/.-]|[ ]/[ ])(?P<second>[0-9]{1,2})(?P=mark)"
     r"(?P<third>[0-9]{4}|[0-9]{1,2}))"
     r"(?:(?=T[0-9])|(?=-[0-9]{1,2}/[0-9]{1,2}/)|(?![\w/:]|[.,-][0-9]|-\w))"
 )
@@ -35,6 +35,12 @@ _ALONE = re.compile(
     r"(?:\A\s*|(?<![\w/.,:-])(?=[0-9/]{3,5}[ ]at[ ][0-9]))(?![1-9]/[2-8](?![0-9]))"
     r"(?P<first>[0-3]?[0-9])/(?P<second>[0-3]?[0-9])(?:\s*[.!?]?\s*\Z|(?=[ ]at[ ][0-9]))"
 )
+_BESIDE_TIME = re.compile(
+    r"(?<![\w/.,:-])(?P<first>[0-3]?[0-9])/(?P<second>[0-3]?[0-9])(?![\w/%]|[.,-][0-9])"
+    r"(?P<behind>,?[ ](?:at[ ])?[0-9]{1,2}(?::[0-9]{2})?[ ]?[ap]\.?m\b)?",
+    re.IGNORECASE,
+)
+_TIME_BEFORE = re.compile(r"[0-9][ ]?[ap]\.?m\.?[ ]$", re.IGNORECASE)
 _SHORT_RANGE = re.compile(
     r"(?<![\w/.,:-])(?P<first>[0-3]?[0-9]/[0-3]?[0-9])[ ]?[-\u2013~][ ]?"
     r"(?P<second>[0-3]?[0-9]/[0-3]?[0-9])"
@@ -72,6 +78,14 @@ def _without_year(reading: Reading, today: date) -> Iterator[Day]:
         value = _day_and_month(found.group("first"), found.group("second"), reading.writing, today)
         if value is not None:
             yield Day(found.start("first"), found.end("second"), value, "year")
+    for found in _BESIDE_TIME.finditer(reading.text):
+        if not found.group("behind") and not _TIME_BEFORE.search(
+            reading.text, max(0, found.start() - 7), found.start()
+        ):
+            continue
+        value = _day_and_month(found.group("first"), found.group("second"), reading.writing, today)
+        if value is not None:
+            yield Day(found.start("first"), found.end("second"), value, "year")
     for found in _SHORT_RANGE.finditer(reading.text):
         both = []
         for name in ("first", "second"):
@@ -97,11 +111,10 @@ def _with_month_inside(reading: Reading) -> Iterator[Day]:
     names = names_of(reading.context.locale)
     for found in names.any_order.finditer(reading.text):
         groups = found.groupdict()
-        month = next(
-            filter(None, (groups[name] for name in ("month", "second", "third", "fourth")))
-        )
-        year = next(filter(None, (groups[name] for name in "aef")))
-        day = next(filter(None, (groups[name] for name in "bcdg")))
+        named = ("month", "second", "third", "fourth", "fifth", "sixth")
+        month = next(filter(None, (groups[name] for name in named)))
+        year = next(filter(None, (groups[name] for name in "aefik")))
+        day = next(filter(None, (groups[name] for name in "bcdghj")))
         yield Day(*found.span(), date_of(int(year), names.months[month.lower()], int(day)))
 
 

@@ -39,8 +39,11 @@ _AND = {
     "between": re.compile(r"[ ]and[ ](?:the[ ])?", re.IGNORECASE),
 }
 _FROM = re.compile(r"\b(?P<word>from|between|since)[ ](?:the[ ])?$", re.IGNORECASE)
+_WEEK_SAID = re.compile(r"\w+[ ]week(?:['\u2019]?s)?,?[ ](?P<word>from|between)?", re.IGNORECASE)
 _NOW = re.compile(
-    r"\b(?:now|(?:the[ ])?(?:current|present)[ ](?:date|day)|the[ ]present)\b", re.IGNORECASE
+    r"\b(?:now|(?:the[ ])?(?:current|present)[ ](?:date|day)|(?:the[ ])?present"
+    r"|(?<=\bto[ ])date)\b",
+    re.IGNORECASE,
 )
 
 
@@ -136,7 +139,9 @@ def _between(
     ordered = _longest(points)
     for first, second in pairwise(ordered):
         before = _FROM.search(text[max(0, first.start - 14) : first.start])
-        joint = _AND.get(before.group("word").lower()) if before else None
+        week = _WEEK_SAID.match(text, first.start, first.end)
+        said = before or week
+        joint = _AND.get((said.group("word") or "").lower()) if said else None
         spaced = joint is not None and joint.fullmatch(text, first.end, second.start)
         if not spaced and not _TO.fullmatch(text, first.end, second.start):
             continue
@@ -144,9 +149,19 @@ def _between(
             continue
         start = first.start - len(before.group()) if before else first.start
         past = bool(first.every) and speaks_of_past(reading, start, second.end)
+        if week is not None and second.every == "week":
+            second = _in_week_of(first, second)
         since, until = _ends(first, second, today, past=past)
         if since is not None and until is not None:
             yield Period(start, second.end, since, until)
+
+
+def _in_week_of(first: Period, second: Period) -> Period:
+    """Return a weekday in the week that was said before: "last week from tuesday to friday"."""
+    if first.since is None or second.since is None:
+        return second
+    since = first.since + timedelta(days=(second.since.weekday() - first.since.weekday()) % 7)
+    return replace(second, since=since, until=since + timedelta(days=1), every="")
 
 
 def _is_year_range(text: str, first: Period, second: Period) -> bool:
