@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slmesh.recognise.parts_of_years import parts_of_years
@@ -49,6 +49,7 @@ def test_what_is_no_part_of_a_year_is_left_alone(find, text):
     assert [found for found in find(text, "date_range") if found[0] == text] == []
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(range(1, 5)), st.integers(0, 2), st.integers(1950, 2080), st.booleans())
 def test_a_quarter_is_the_same_in_every_way_to_say_it(number, way, year, year_first):
     part = _QUARTERS[number][way]

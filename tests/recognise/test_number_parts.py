@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -26,7 +26,7 @@ from hypothesis import strategies as st
         pytest.param("22,24,26", [22.0, 24.0, 26.0], id="list"),
         pytest.param("1'000", [1000.0], id="apostrophe"),
         pytest.param("5/100", [0.05], id="hundredths-with-a-stroke"),
-        pytest.param("3 out of 10", [0.3], id="out-of"),
+        pytest.param("a 3 out of 10", [3.0, 10.0], id="rating"),
         pytest.param("2 in 5", [0.4], id="two-in-five"),
         pytest.param("10-20 people", [10.0, 20.0], id="range"),
         pytest.param("555-1234, 20-10", [], id="no-range"),
@@ -37,6 +37,7 @@ def test_a_number_is_read_with_all_its_parts(find, text, expected):
     assert [value for _, value in find(text, "number")] == pytest.approx(expected)
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 999), st.integers(0, 999))
 def test_thousands_are_the_same_with_a_comma_and_without(thousands, rest):
     from slmesh.recognise.quantities import quantities

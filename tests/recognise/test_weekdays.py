@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slmesh.recognise.day import added_working
@@ -69,6 +69,7 @@ def test_working_days_skip_the_weekend(find, text, expected):
     assert find(text, "date") == [(text, expected)]
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.dates(date(1990, 1, 1), date(2090, 1, 1)), st.integers(-400, 400).filter(bool))
 def test_as_many_working_days_lie_between_as_were_counted(day, count):
     end = added_working(day, count)

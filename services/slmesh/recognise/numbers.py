@@ -24,7 +24,7 @@ _ONE_IS_NO_COUNT = re.compile(
     r"|last|next|some|good|different)\s+$",
     re.IGNORECASE,
 )
-_DIVIDES = re.compile(r"[ ](?:over|out[ ]of|(?P<in>in))[ ]", re.IGNORECASE)
+_DIVIDES = re.compile(r"[ ](?:over|(?P<in>in))[ ]", re.IGNORECASE)
 _HALF = re.compile(
     r"(?<!other[ ])(?<!first[ ])(?<!second[ ])(?<!last[ ])(?<!better[ ])(?<!a[ ])(?<!and[ ])(?<![\w-])"
     r"(?P<half>half)(?=[ ](?:of|the|my|your|his|her|our|their|its|this|that)\b)",
