@@ -216,6 +216,8 @@ def _decades(text: str, today: date) -> Iterator[Period]:
             # the last decade of that name that has begun
             year -= 100 if year > today.year else 0
         yield Period(start, found.end(), date(year, 1, 1), date(year + 10, 1, 1))
+    if "century" not in text.lower():
+        return
     for found in _CENTURY.finditer(text):
         word = (found.group("word") or "").lower().replace("-", " ")
         year = ((DAY_WORDS.get(word) or int(found.group("number"))) - 1) * 100

@@ -63,7 +63,7 @@ def _pattern_of(name: str) -> str:
 
 
 _NAME = "|".join(map(_pattern_of, _NAMES))
-FEAST = rf"(?<!chinese[ ])(?<!lunar[ ])(?:{_NAME})"
+FEAST = rf"(?:{_NAME})"
 """Pattern of a holiday's name, apostrophes optional."""
 _FEAST = re.compile(
     rf"\b(?:(?P<which>this|next|last|previous|past|coming|following)[ ])?(?P<name>{FEAST})\b"
@@ -73,9 +73,15 @@ _FEAST = re.compile(
 )
 
 
+_OF_THE_MOON = ("chinese ", "lunar ")
+"""Before "new year": a day that these tables do not know."""
+
+
 def feasts(text: str, today: date, region: str) -> Iterator[Day]:
     """Find holidays; without a year it is the next one, after "last" the latest one."""
     for found in _FEAST.finditer(text):
+        if text[max(0, found.start() - 8) : found.start()].lower().endswith(_OF_THE_MOON):
+            continue
         name = feast_name(found.group("name"), region)
         relative = (found.group("relative") or "").lower()
         if found.group("year"):
