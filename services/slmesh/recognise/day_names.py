@@ -39,6 +39,17 @@ DAY_WORD = rf"(?:{any_of(DAY_WORDS)})".replace("\\ ", "[ -]")
 _CARDINAL = any_of(CARDINALS).replace("\\ ", "[ -]")
 
 
+_YEAR = (
+    r"(?:(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/])|[ ]?,[ ]?)"
+    r"(?:(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
+    rf"|(?P<worded>{YEAR_WORDS}))"
+    r"|(?:[ ]of[ ]|(?<=[a-z])[-/])(?P<short>[0-9]{2})(?![\w:/.-])"
+    r"|[ ](?P<bare_year>[0-9]{2})(?=\s*(?:$|[.!?;)](?![0-9])))"
+    r"|(?=[ ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[ ](?P<late>(?:19|20)[0-9]{2})(?!\w)))?"
+)
+"""Pattern of the year behind a day and month."""
+
+
 @dataclass(frozen=True, slots=True)
 class DayNames:
     """The names and the date patterns of one locale, names in lower case."""
@@ -59,14 +70,6 @@ def names_of(locale: str) -> DayNames:
     weekdays = english.weekdays | _MORE_WEEKDAYS | own.weekdays
     month = any_of(months)
     day = rf"(?:(?P<day>3[01]|[12][0-9]|0?[1-9])(?P<tail>[ ]?(?:st|nd|rd|th)\b)?|(?P<word>{DAY_WORD}))"
-    year = (
-        r"(?:(?:,?(?:[ ](?:of[ ]|in[ ])?|[-/])|[ ]?,[ ]?)"
-        r"(?:(?P<year>(?:19|20)[0-9]{2}|['\u2019][0-9]{2})(?![\w]|[:/][0-9])"
-        rf"|(?P<worded>{YEAR_WORDS}))"
-        r"|(?:[ ]of[ ]|(?<=[a-z])[-/])(?P<short>[0-9]{2})(?![\w:/.-])"
-        r"|[ ](?P<bare_year>[0-9]{2})(?=\s*(?:$|[.!?;)](?![0-9])))"
-        r"|(?=[ ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[ ](?P<late>(?:19|20)[0-9]{2})(?!\w)))?"
-    )
     weekday = any_of(weekdays)
     week = rf"(?:(?P<weekday>{weekday})\.?,?[ ](?:the[ ]|on[ ])?)?"
     beside = rf"(?:[ ]?\((?:{weekday})\)|,[ ](?P<behind>{weekday})\b)?"
@@ -76,14 +79,14 @@ def names_of(locale: str) -> DayNames:
         re.compile(
             rf"(?<![\w./-])(?<![0-9][:,])(?<!\$)(?<!\$[ ])(?:{week})(?:the[ ])?{day}(?:[ ]day)?"
             rf"(?:[-/.,]|[ ][-/.,](?![ ]))?[ ]{{0,2}}(?:of[ ])?(?:the[ ]month[ ]of[ ])?"
-            rf"(?P<month>{month})(?!\w)\.?{year}{beside}",
+            rf"(?P<month>{month})(?!\w)\.?{_YEAR}{beside}",
             re.IGNORECASE,
         ),
         re.compile(
             rf"(?<![\w./])(?:{week})(?P<month>{month})\.?(?:[-/]|,?[ ]{{1,2}})?(?:the[ ])?"
             rf"(?:{day}|(?P<cardinal>{_CARDINAL})\b"
             rf"(?![ ](?:hundred|thousand|people|pounds|dollars|per)))"
-            rf"(?![\w:/%]|[.,][0-9]|-[0-9](?![0-9]?:)|[ ]?[ap]\.?m\b){year}{beside}",
+            rf"(?![\w:/%]|[.,][0-9]|-[0-9](?![0-9]?:)|[ ]?[ap]\.?m\b){_YEAR}{beside}",
             re.IGNORECASE,
         ),
         re.compile(
