@@ -111,9 +111,9 @@ def test_a_mesh_outlives_its_ray_and_stops_clean_at_ctrl_c(running):
     sessions = running.sessions()
     (raylet,) = [p for p in session_members(sessions["ray"]) if is_raylet(p)]
     os.kill(raylet, signal.SIGKILL)
-    eventually(lambda: state_of(running, "steady") != "healthy", 60)
+    eventually(lambda: state_of(running, "steady") != "healthy", 120)
     assert status(running.settings).router.state == "healthy"
-    eventually(lambda: state_of(running, "steady") == "healthy", 180)
+    eventually(lambda: state_of(running, "steady") == "healthy", 600)
     assert running.sessions()["router"] == sessions["router"], "the router was not to be touched"
     assert running.sessions()["ray"] != sessions["ray"]
 
