@@ -26,17 +26,14 @@ def open_part(reader: NumberReader, part: Token) -> bool:
 
 def open_quarter(reader: NumberReader, following: Token) -> bool:
     """Take "quarter million" and "quarter of a million"."""
-    scale = reader.peek(3) if following.kind == "of" else following
-    if scale is None:
-        return False
     if following.kind == "of":
         reader.total = Decimal("0.25")
         reader.take()
         _takes_scale_of(reader)
         return reader.used > 1
-    if scale.kind != "scale" or scale.value < 1000:
+    if following.kind != "scale" or following.value < 1000:
         return False
-    reader.group = scale.value / 4
+    reader.group = following.value / 4
     reader.take(2)
     return True
 

@@ -161,7 +161,7 @@ def _takes_more(reader: NumberReader, token: Token) -> bool:
 
 
 def _takes_and(reader: NumberReader) -> bool:
-    """Take "and five" after a scale, or "and a half", "and one half", "and 1/2" after anything."""
+    """Take "and five" after a scale, or "and a half", "and one half" and "and ½" after anything."""
     following = reader.peek(1)
     if following is None:
         return False
