@@ -1,8 +1,8 @@
 """What every test may ask for: the one real mesh of the session, a PostgreSQL, a Consul agent.
 
 Tests may run in several processes (``pytest -n auto``). A file stays in one process, and all files of
-tests that start Ray stay in the same one: there is one mesh of the session, no two meshes start at a
-time, and nobody else is there when its processes are killed.
+tests that start Ray, marked ``ray``, stay in the same one: there is one mesh of the session, and no two
+meshes start at a time. ``make test`` runs these alone, before the others.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with Ray, which takes longest, and then with long files."""
+    """Mark what starts Ray and begin with it, since it takes longest, and then with long files."""
     for item in items:
+        if _is_with_ray(item):
+            item.add_marker("ray")
         if "running_mesh" in getattr(item, "fixturenames", ()) and not _is_with_ray(item):
             raise pytest.UsageError(
                 f"{item.nodeid} uses the mesh; it must be in one of {_WITH_RAY}"
