@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.running_mesh import ROOT, write_patient_flows
+from tests.running_mesh import ROOT
 
 from slmesh.bench.drill.drill import DrillOptions, run
 from slmesh.mesh.settings import Settings
@@ -14,12 +14,7 @@ TIMES = "their p99 against no fault, at most 1.5x"  # a machine that runs tests 
 
 
 def test_a_service_that_takes_memory_hits_itself_and_nobody_else(tmp_path):
-    write_patient_flows(tmp_path / "flows")
-    settings = Settings(
-        state_dir=tmp_path / "state",
-        cache_dir=ROOT / ".slmesh" / "cache",
-        flow_path=(tmp_path / "flows",),
-    )
+    settings = Settings(state_dir=tmp_path, cache_dir=ROOT / ".slmesh" / "cache")
     options = DrillOptions(calls=200, services=["triage"], faults=["hog"], saturation_s=1.0)
     found = run(settings, options)
     missed = [row for row in found["targets"] if not row["kept"] and row["target"] != TIMES]
