@@ -89,6 +89,8 @@ async def test_lines_come_at_once_and_an_interrupt_cancels_the_call(mesh):
         env=os.environ | environment_of(mesh),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # tests that run in the background ignore it, and so would what they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     reasoner = mesh.ingress.model("reasoner")
     async with asyncio.timeout(45):  # before the reasoner's own time is over

@@ -330,7 +330,7 @@ def test_batch_and_single_answers_are_the_same(encoding_service: Passages) -> No
 
 def test_speed_is_measured_through_the_service(compiled_cache: Path) -> None:
     speed = rank_speed(load_bundle(BUNDLE), compiled_cache, 50)
-    assert 0 < speed["encode_ms"]
+    assert speed["encode_ms"] > 0
     assert 0 < speed["rank_ms"] <= speed["rank_p99_ms"]
 
 
