@@ -65,8 +65,6 @@ def _ray_flags() -> dict[str, str]:
         "RAY_worker_niceness": "5",
         # Ray would set the cores of the actor, 0; a service with more than one has its own
         **thread_environment(1),
-        # a heap for each of their many threads, mostly idle, is 5 MiB a replica (measured)
-        "MALLOC_ARENA_MAX": "2",
     }
 
 
