@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,7 @@ _LONG = ("tests/training/", "tests/router/")
 """Where files take a minute: they begin early, so that no process is left alone with one."""
 
 _MOST_PROCESSES = 4
-"""With more, everybody waits for the one with Ray."""
-
-_MESH = pytest.StashKey[ExitStack]()
+"""Each takes up to a gibibyte for the models and libraries its tests load."""
 
 # a busy machine may take a second for what takes a millisecond
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,25 +78,15 @@ def pytest_collection() -> Generator[None, Any, Any]:
         gc.enable()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Stop the mesh after the last test with Ray: it takes processor time while it waits."""
-    if nextitem is not None and _is_with_ray(item) and not _is_with_ray(nextitem):
-        item.config.stash.get(_MESH, ExitStack()).close()
-
-
 def _is_with_ray(item: pytest.Item) -> bool:
     return item.nodeid.startswith(_WITH_RAY)
 
 
 @pytest.fixture(scope="session")
-def running_mesh(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[RunningMesh]:
+def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     """Run the mesh; it is up when the first test that asks for it starts."""
-    with ExitStack() as opened:
-        pytestconfig.stash[_MESH] = opened
-        yield opened.enter_context(run_mesh(tmp_path_factory.mktemp("mesh")))
+    with run_mesh(tmp_path_factory.mktemp("mesh")) as mesh:
+        yield mesh
 
 
 @pytest.fixture(scope="session")

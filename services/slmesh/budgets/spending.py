@@ -158,11 +158,10 @@ class Spending:
                 scope: self._counted(connection, scope, limit, taken, now_s)
                 for scope, limit in sorted(limits.items())
             }
-            refused: Exhausted | None = None
-            if is_wanted := wanted(states):
-                if known is not None:
-                    return known
-                refused = _first_over(connection, states, limits, amount, now_s)
+            is_wanted = wanted(states)
+            if is_wanted and known is not None:
+                return known
+            refused = _first_over(connection, states, limits, amount, now_s) if is_wanted else None
             if is_wanted and refused is None:
                 for state in states.values():
                     self._write(connection, id, state, amount, now_s + lease_s)
@@ -215,10 +214,8 @@ class Spending:
     def _end(self, reservation: Reservation, state: str, actual: Amount) -> None:
         ended = _ended(reservation.id, state, actual)
         with self._transaction() as connection:
-            active = sorted(
-                connection.execute(END_ACTIVE, ended).all()
-            )  # windows are locked in order
-            for row in active:
+            active = connection.execute(END_ACTIVE, ended).all()
+            for row in sorted(active):  # windows are locked in the order of their scopes
                 change = _ending(row, state, reservation.amount, actual)
                 connection.execute(CHANGE_WINDOW, change)
             if active:
